@@ -1,0 +1,96 @@
+"""Generates the stubs in generated/ from proto/, and checks that what is committed is what would be generated.
+
+Usage: ``python tools/protos.py generate`` or ``python tools/protos.py check``. The check also runs ``buf lint``,
+``buf format`` and ``buf breaking`` against the committed image of the last release.
+"""
+
+from __future__ import annotations
+
+import filecmp
+import subprocess
+import sys
+import tempfile
+from importlib import resources
+from pathlib import Path
+
+from grpc_tools import protoc
+
+ROOT = Path(__file__).resolve().parent.parent
+PROTO = ROOT / "proto"
+GENERATED = ROOT / "generated"
+IMAGE = ROOT / "proto" / "release.binpb"
+
+
+def sources() -> list[str]:
+    """Paths of the project's own .proto files, relative to ``proto/``."""
+    return sorted(str(path.relative_to(PROTO)) for path in PROTO.glob("wagateway/**/*.proto"))
+
+
+def generate(out: Path) -> None:
+    """Write messages, gRPC stubs and their types below ``out``; raises SystemExit when protoc fails."""
+    out.mkdir(parents=True, exist_ok=True)
+    well_known = str(resources.files("grpc_tools") / "_proto")
+    arguments = [
+        "protoc",
+        f"-I{PROTO}",
+        f"-I{well_known}",
+        f"--python_out={out}",
+        f"--grpc_python_out={out}",
+        f"--mypy_out=readable_stubs:{out}",
+        f"--mypy_grpc_out=readable_stubs:{out}",
+        *sources(),
+    ]
+    if protoc.main(arguments) != 0:
+        sys.exit("protoc failed")
+    services = {name for name in sources() if "\nservice " in (PROTO / name).read_text()}
+    for name in sources():
+        stem = out / name.removesuffix(".proto")
+        if name not in services:  # protoc writes an empty service module for every file
+            for suffix in ("_pb2_grpc.py", "_pb2_grpc.pyi"):
+                stem.with_name(stem.name + suffix).unlink(missing_ok=True)
+    for folder in {path.parent for path in out.rglob("*_pb2.py")}:
+        for package in (folder, *folder.parents):
+            if package == out:
+                break
+            (package / "__init__.py").touch()
+            (package / "py.typed").touch() if package.parent == out else None
+
+
+def differences(ours: Path, theirs: Path) -> list[str]:
+    """Names below both folders whose content differs or that only one has."""
+    names = {
+        str(path.relative_to(base))
+        for base in (ours, theirs)
+        for path in base.rglob("*")
+        if path.is_file() and "__pycache__" not in path.parts
+    }
+    return sorted(
+        name
+        for name in names
+        if not ((ours / name).exists() and (theirs / name).exists())
+        or not filecmp.cmp(ours / name, theirs / name, shallow=False)
+    )
+
+
+def check() -> None:
+    """Lint, format and compatibility by buf, then regenerate and compare; exits non-zero on the first complaint."""
+    commands = [["buf", "lint"], ["buf", "format", "-d", "--exit-code"]]
+    if IMAGE.exists():
+        commands.append(["buf", "breaking", "--against", str(IMAGE)])
+    for command in commands:
+        if subprocess.run(command, cwd=ROOT, check=False).returncode != 0:
+            sys.exit(f"{' '.join(command)} failed")
+    with tempfile.TemporaryDirectory() as folder:
+        generate(Path(folder))
+        if stale := differences(GENERATED, Path(folder)):
+            sys.exit(f"generated/ is not what proto/ generates (run make generate): {', '.join(stale)}")
+
+
+if __name__ == "__main__":
+    match sys.argv[1:]:
+        case ["generate"]:
+            generate(GENERATED)
+        case ["check"]:
+            check()
+        case _:
+            sys.exit(__doc__)
