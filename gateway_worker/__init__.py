@@ -1,0 +1,1 @@
+"""A WhatsApp gateway worker: sessions, sends and a durable event stream over gRPC."""

@@ -17,13 +17,14 @@ from grpc_tools import protoc
 
 ROOT = Path(__file__).resolve().parent.parent
 PROTO = ROOT / "proto"
+THIRD_PARTY = ROOT / "third_party" / "proto"
 GENERATED = ROOT / "generated"
 IMAGE = ROOT / "proto" / "release.binpb"
 
 
 def sources() -> list[str]:
-    """Paths of the project's own .proto files, relative to ``proto/``."""
-    return sorted(str(path.relative_to(PROTO)) for path in PROTO.glob("wagateway/**/*.proto"))
+    """Paths of the .proto files, relative to ``proto/`` or ``third_party/proto/``."""
+    return sorted(str(path.relative_to(base)) for base in (PROTO, THIRD_PARTY) for path in base.rglob("*.proto"))
 
 
 def generate(out: Path) -> None:
@@ -33,6 +34,7 @@ def generate(out: Path) -> None:
     arguments = [
         "protoc",
         f"-I{PROTO}",
+        f"-I{THIRD_PARTY}",
         f"-I{well_known}",
         f"--python_out={out}",
         f"--grpc_python_out={out}",
@@ -42,18 +44,17 @@ def generate(out: Path) -> None:
     ]
     if protoc.main(arguments) != 0:
         sys.exit("protoc failed")
-    services = {name for name in sources() if "\nservice " in (PROTO / name).read_text()}
-    for name in sources():
-        stem = out / name.removesuffix(".proto")
-        if name not in services:  # protoc writes an empty service module for every file
-            for suffix in ("_pb2_grpc.py", "_pb2_grpc.pyi"):
-                stem.with_name(stem.name + suffix).unlink(missing_ok=True)
+    for stub in out.rglob("*_pb2_grpc.py"):
+        if "\nclass " not in stub.read_text():  # protoc writes an empty service module for every file
+            stub.unlink()
+            stub.with_suffix(".pyi").unlink(missing_ok=True)
     for folder in {path.parent for path in out.rglob("*_pb2.py")}:
         for package in (folder, *folder.parents):
             if package == out:
                 break
             (package / "__init__.py").touch()
-            (package / "py.typed").touch() if package.parent == out else None
+            if package.parent == out:
+                (package / "py.typed").touch()
 
 
 def differences(ours: Path, theirs: Path) -> list[str]:
