@@ -1,0 +1,1 @@
+"""Supervises engine processes and speaks the engine contract with them."""

@@ -1,0 +1,1 @@
+"""What may vanish with the process."""

@@ -1,0 +1,1 @@
+"""The gRPC edge: decodes, makes one call into the core, encodes."""
