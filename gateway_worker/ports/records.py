@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from gateway_worker.domain.ids import Position, SessionKey
+from gateway_worker.domain.ids import ORIGIN, Position, SessionKey
 from gateway_worker.domain.lifecycle import Lifecycle
 
 
@@ -151,7 +151,7 @@ class EventPage:
     """
 
     events: list[StoredEvent] = field(default_factory=list)
-    through: Position = Position(0)
+    through: Position = ORIGIN
 
 
 @dataclass(frozen=True, slots=True)
