@@ -179,7 +179,7 @@ Signal: TypeAlias = (
 _FATAL_FOR_LINKING = frozenset({Reason.CLIENT_OUTDATED, Reason.PASSKEY_REQUIRED, Reason.MULTIDEVICE_DISABLED})
 
 
-def advance(now: Lifecycle, signal: Signal) -> Lifecycle:  # noqa: C901, PLR0911, PLR0912 - one row a signal reads best
+def advance(now: Lifecycle, signal: Signal) -> Lifecycle:  # noqa: C901, PLR0912 - one row a signal reads best
     """Return the life cycle after ``signal``; the same object when the signal changes nothing."""
     match signal:
         case ConnectRequested():
@@ -221,6 +221,8 @@ def advance(now: Lifecycle, signal: Signal) -> Lifecycle:  # noqa: C901, PLR0911
             return replace(now, state=State.CONNECTED, reason=Reason.NONE, linked=True)
         case ConnectionLost(reason):
             state = State.RECONNECTING if now.linked else State.CONNECTING
+            if now.state is state is State.RECONNECTING and reason is Reason.CONNECTION_LOST:
+                return now  # the reason that is known already says more
             return replace(now, state=state, reason=reason)
         case KeepaliveRestored():
             if now.state is State.RECONNECTING and now.reason is Reason.KEEPALIVE_TIMED_OUT:

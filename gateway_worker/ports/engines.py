@@ -71,9 +71,21 @@ class EngineListener(Protocol):
         """Last position of a spool that is on disk on the worker's side."""
         ...
 
+    async def on_spool_gone(self, spool_id: str) -> None:
+        """Forget a spool: its folder is gone and its id never comes back. May be called again for the same spool.
+
+        Raises:
+            StoreUnavailableError: Not forgotten; what stays behind is of no use and does no harm.
+        """
+        ...
+
 
 class Engines(Protocol):
     """The clients in all engines."""
+
+    async def recover_spools(self) -> None:
+        """Deliver what the engines of a dead worker left in their spools. Comes before the first ``start``."""
+        ...
 
     async def start(self, spec: ClientSpec) -> None:
         """Start a client, in an engine that has room; returns once it runs. What follows comes as events.
