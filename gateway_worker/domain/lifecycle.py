@@ -195,7 +195,7 @@ def advance(now: Lifecycle, signal: Signal) -> Lifecycle:  # noqa: C901, PLR0912
         case LoggedOut(reason):
             return Lifecycle(State.LOGGED_OUT, reason)
         case StreamReplaced():
-            return replace(now, state=State.REPLACED, reason=Reason.STREAM_REPLACED, wanted=False)
+            return replace(now, state=State.REPLACED, reason=Reason.STREAM_REPLACED, wanted=False, banned_until=None)
         case Banned(until):
             return replace(now, state=State.BANNED, reason=Reason.ACCOUNT_BANNED, banned_until=until)
         case BanEnded():
@@ -203,7 +203,7 @@ def advance(now: Lifecycle, signal: Signal) -> Lifecycle:  # noqa: C901, PLR0912
                 return now
             return replace(now, state=State.RECONNECTING, reason=Reason.ACCOUNT_BANNED, banned_until=None)
         case Failed(reason):
-            return replace(now, state=State.FAILED, reason=reason, wanted=False)
+            return replace(now, state=State.FAILED, reason=reason, wanted=False, banned_until=None)
         case _ if not now.needs_client:
             return now  # late news of a client that nobody wants any more
         case CodeOffered():

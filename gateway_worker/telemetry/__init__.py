@@ -1,1 +1,1 @@
-"""Logging."""
+"""What the worker tells of itself: its logs."""
