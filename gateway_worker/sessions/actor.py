@@ -272,6 +272,7 @@ class SessionActor:
             return
         if self._move_at is not None and self._move_at <= asyncio.get_running_loop().time():
             self._move_at = None
+            self._attempt = 0
             await engines.stop(handle)
         if self._client_ended:
             self._client_ended = False

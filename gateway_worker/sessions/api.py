@@ -6,7 +6,7 @@ edge validated them. Errors are :class:`gateway_worker.domain.errors.GatewayErro
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -82,7 +82,7 @@ class GatewayApi(Protocol):
 
     def events(
         self, tenant: TenantId, request: worker_pb2.SessionEventsRequest
-    ) -> AsyncIterator[worker_pb2.SessionEventsResponse]:
+    ) -> AsyncGenerator[worker_pb2.SessionEventsResponse, None]:
         """Follow what happens, until the iterator is closed.
 
         Raises SessionNotFoundError, InvalidCursorError, CursorExpiredError, and DrainingError at the end.

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Sequence
 from dataclasses import dataclass, field
 
 from gateway_worker.domain.errors import DrainingError
@@ -145,7 +145,7 @@ class EventFeed:
         after: Position,
         first: Sequence[event_pb2.Event],
         heartbeat: float,
-    ) -> AsyncIterator[worker_pb2.SessionEventsResponse]:
+    ) -> AsyncGenerator[worker_pb2.SessionEventsResponse, None]:
         """Yield ``first``, then every accepted event after a position, then what happens, until closed.
 
         Args:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, Sequence
 from dataclasses import dataclass, replace
 
 from gateway_worker.domain.errors import (
@@ -95,8 +95,8 @@ class Gateway:
     Args:
         ports: What it stands on.
 
-    Use: hand :attr:`listener` to the engines, then ``await start(engines)``; at the end ``close_streams()``,
-    ``await drain()`` and ``await close()``.
+    Use: hand :attr:`listener` to the engines, then ``await load(engines)``; serve; ``connect()``. At the end
+    ``close_streams()``, ``await rest()``, drain the engines, ``await close()``.
     """
 
     def __init__(self, ports: Ports) -> None:
@@ -112,7 +112,7 @@ class Gateway:
             log=ports.log,
             clock=ports.clock,
             find=lambda handle: self._actors.get(SessionKey.from_handle(handle)),
-            offer=lambda actor, code: self._desk.offer(actor, code),  # noqa: PLW0108 - the desk comes with start()
+            offer=lambda actor, code: self._desk.offer(actor, code),  # noqa: PLW0108 - the desk comes with load()
             show=self._feed.show,
             spawn_commit=self._spawn_commit,
         )
@@ -122,8 +122,8 @@ class Gateway:
         """Who must be told what happens in engines."""
         return self._inbound
 
-    async def start(self, engines: Engines) -> None:
-        """Read the cards, import what dead engines left, settle what was under way, and connect who is wanted."""
+    async def load(self, engines: Engines) -> None:
+        """Read the cards, import what dead engines left, and settle what was under way. Calls may come afterwards."""
         ports = self._ports
         self._engines = engines
         self._inbound.engines = engines
@@ -156,8 +156,12 @@ class Gateway:
         operations = [operation for actor in self._actors.values() for operation in actor.signal(Recovered())]
         if operations:
             await ports.journal.commit(operations)
+
+    def connect(self) -> None:
+        """Let every session follow its life cycle: those that are wanted connect."""
         for actor in self._actors.values():
-            self._follow(actor)
+            if actor.key not in self._runs:
+                self._follow(actor)
         wanted = sum(actor.lifecycle.needs_client for actor in self._actors.values())
         logger.info("%d sessions, %d of them to be connected", len(self._actors), wanted)
 
@@ -166,8 +170,8 @@ class Gateway:
         self._draining = True
         self._feed.close()
 
-    async def drain(self) -> None:
-        """Stop following life cycles, so that nothing is started any more; the engines' own drain stops the clients."""
+    async def rest(self) -> None:
+        """Follow life cycles no more, so that nothing is started; the engines' own drain stops the clients."""
         for task in self._runs.values():
             task.cancel()
         await asyncio.gather(*self._runs.values(), return_exceptions=True)
@@ -295,7 +299,7 @@ class Gateway:
 
     async def events(
         self, tenant: TenantId, request: worker_pb2.SessionEventsRequest
-    ) -> AsyncIterator[worker_pb2.SessionEventsResponse]:
+    ) -> AsyncGenerator[worker_pb2.SessionEventsResponse, None]:
         """Follow what happens."""
         sessions = frozenset(request.session_ids) or None
         for session in request.session_ids:
