@@ -74,6 +74,7 @@ class SessionActor:
         self._changed: asyncio.Future[None] | None = None
         self._attempt = 0
         self._client_ended = False
+        self._started_at = 0.0
         self._move_at: float | None = None
         self._doubts = 0
 
@@ -194,24 +195,33 @@ class SessionActor:
 
     def check_health(self, *, logged_in: bool) -> list[Operation]:
         """Hold the life cycle against what the engine sees of the socket; two reports in a row count."""
-        state = self.lifecycle.state
-        contradicts = logged_in != (state is State.CONNECTED) and self._move_at is None
-        watched = state in (State.CONNECTED, State.RECONNECTING) or (
-            state is State.CONNECTING and self.lifecycle.linked
-        )
-        self._doubts = self._doubts + 1 if contradicts and watched else 0
-        if self._doubts < _HEALTH_DOUBTS or self._tools.engines.is_linking_engine(self.key.handle):
-            return []
-        if logged_in:
-            return [] if self.lifecycle.reason is Reason.KEEPALIVE_TIMED_OUT else self.signal(LoggedIn())
-        if state is State.CONNECTED:
-            return self.signal(ConnectionLost())
-        if self._tools.clock.time() - self.record.since > _STUCK:
-            logger.warning("session %s: its client does not get connected; starting it anew", self.key.session)
-            self._client_ended = True
+        connected = self.lifecycle.state is State.CONNECTED
+        watched = self.lifecycle.linked and self.lifecycle.needs_client and self._move_at is None
+        if not watched or self._tools.engines.is_linking_engine(self.key.handle):
             self._doubts = 0
+            return []
+        if logged_in == connected:
+            self._doubts = 0
+            if not connected:
+                self._restart_if_stuck()
+            return []
+        self._doubts += 1
+        if self._doubts < _HEALTH_DOUBTS:
+            return []
+        self._doubts = 0
+        if connected:
+            return self.signal(ConnectionLost())
+        # A socket that is open but does not answer pings is no evidence.
+        return [] if self.lifecycle.reason is Reason.KEEPALIVE_TIMED_OUT else self.signal(LoggedIn())
+
+    def _restart_if_stuck(self) -> None:
+        """A client that is live but does not get connected for long is started anew."""
+        now = asyncio.get_running_loop().time()
+        if now - self._started_at > _STUCK:
+            logger.warning("session %s: its client does not get connected; starting it anew", self.key.session)
+            self._started_at = now
+            self._client_ended = True
             self._wake.set()
-        return []
 
     async def settled(self) -> None:
         """Wait until no client is live any more, or one is wanted again."""
@@ -286,6 +296,7 @@ class SessionActor:
         if not record.lifecycle.needs_client or self._tools.engines.is_live(self.key.handle):
             return  # things changed during the pause
         self._attempt += 1
+        self._started_at = asyncio.get_running_loop().time()
         path = await self._tools.auth.prepare(self.key, record.generation)
         await self._tools.engines.start(
             ClientSpec(

@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 from typing import Literal, TextIO
 
 # Phone numbers, JIDs and LIDs are runs of 7 digits and more. Their last two digits stay, to tell one from another.
-_LONG_DIGITS = re.compile(r"(?<![0-9A-Za-z.])\+?\d{5,}(\d{2})(?![0-9.])")
+_LONG_DIGITS = re.compile(r"(?<![0-9A-Za-z.])\+?\d{5,}(\d{2})(?![0-9A-Za-z.])")
 
 
 def redact(text: str) -> str:
