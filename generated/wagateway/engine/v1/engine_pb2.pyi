@@ -271,12 +271,20 @@ class Done(message.Message):
 
     DESCRIPTOR: descriptor.Descriptor
 
+    SPOOLED_FIELD_NUMBER: builtins.int
+    spooled: builtins.int
+    """Position of the newest event in the spool when this was answered; for import_spool: in the imported spool.
+    The worker waits until it has committed this position: then no event of a stopped client is on its way any more.
+    0: the spool never held an event.
+    """
     def __init__(
         self,
+        *,
+        spooled: builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = typing.Literal["spooled", b"spooled"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -338,7 +346,7 @@ class StartSession(message.Message):
 
 @typing.final
 class StopSession(message.Message):
-    """StopSession stops a client. Done once no event of it will follow."""
+    """StopSession stops a client. Done once no event of it will follow; also for a handle under which no client is live."""
 
     DESCRIPTOR: descriptor.Descriptor
 
