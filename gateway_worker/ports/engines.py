@@ -48,7 +48,8 @@ class EngineListener(Protocol):
     async def on_events(self, spool_id: str, events: Sequence[engine_pb2.EngineEvent]) -> None:
         """Take spooled events, in order. Returning means they are on disk: the engine may forget them.
 
-        Called again with the same events when it raised StoreUnavailableError, or after a crash of the worker.
+        Called again with the same events when it raised StoreUnavailableError, or after a crash of the worker. Must not
+        wait for a call of Engines: that may wait for these very events.
         """
         ...
 
