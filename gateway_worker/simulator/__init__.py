@@ -1,0 +1,1 @@
+"""A WhatsApp server on loopback, wire-compatible with the real client."""
