@@ -139,6 +139,10 @@ async def test_an_engine_killed_during_traffic_loses_no_event_and_doubles_none(s
             except EngineGoneError:
                 unknown.append(body)
                 return
+            except EngineCallError as error:
+                if error.failure.kind != engine_pb2.FAILURE_KIND_NOT_LIVE:  # the death came between two sends
+                    raise
+                return
             acknowledged.append(body)
 
     writers = [asyncio.create_task(write(handle)) for handle in ("shop", "office")]
@@ -146,7 +150,7 @@ async def test_an_engine_killed_during_traffic_loses_no_event_and_doubles_none(s
     began = asyncio.get_running_loop().time()
     os.kill(engine.pid, signal.SIGKILL)
     await asyncio.gather(*writers)
-    assert 1 <= len(unknown) <= 2
+    assert len(unknown) <= 2, "one send under way in each session"
     await until(lambda: setting.listener.lost)
     handles, planned, _ = setting.listener.lost[0]
     assert (sorted(handles), planned) == (["office", "shop"], False)

@@ -1,0 +1,181 @@
+"""What is measured: simulator, worker with linked sessions, bare neonize clients; each a process of its own."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator, Callable
+from contextlib import AsyncExitStack
+from pathlib import Path
+from typing import Final, TypeVar
+
+from tests.support.api import (
+    EventFollower,
+    LinkedSession,
+    SimulatorControl,
+    WorkerApi,
+    link_session,
+    simulator_control,
+    worker_api,
+)
+from tests.support.bare_client import BareNeonize
+from tests.support.processes import RunningSimulator, RunningWorker, running_simulator, running_worker
+from wagateway.simulator.v1 import simulator_pb2
+from wagateway.worker.v1 import worker_pb2
+
+_LINKED_AT_ONCE: Final = 4
+_QUIET: Final = 0.5  # s without an event after which nothing is under way any more
+_SETTLED: Final = 30.0  # s in which everything under way must have arrived
+
+_FROM_NOW: Final = worker_pb2.SessionEventsRequest(position=worker_pb2.START_POSITION_NOW)
+
+Narrator = Callable[[str], None]
+
+
+class World:
+    """One simulator, one worker and its sessions; grows on demand and serves all scenarios.
+
+    Made by :func:`world`.
+
+    Attributes:
+        directory: Everything that is written goes here.
+        simulator: The simulator.
+        control: Its control API.
+        narrate: Tells people what is being done.
+    """
+
+    def __init__(
+        self, directory: Path, simulator: RunningSimulator, control: SimulatorControl, narrate: Narrator
+    ) -> None:
+        self.directory = directory
+        self.simulator = simulator
+        self.control = control
+        self.narrate = narrate
+        self.data_dir = directory / "data"
+        self._sessions: list[LinkedSession] = []
+        self._worker: RunningWorker | None = None
+        self._api: WorkerApi | None = None
+        self._events: EventFollower | None = None
+        self._life = AsyncExitStack()
+        self._bare = AsyncExitStack()
+        self._bare_client: BareNeonize | None = None
+        self._bare_jids: list[str] = []
+
+    @property
+    def worker(self) -> RunningWorker:
+        """The running worker."""
+        return _there(self._worker)
+
+    @property
+    def api(self) -> WorkerApi:
+        """Its API."""
+        return _there(self._api)
+
+    @property
+    def events(self) -> EventFollower:
+        """Follows every event of every session, as a backend would."""
+        return _there(self._events)
+
+    async def start_worker(self) -> None:
+        """Start the worker and follow its events."""
+        async with AsyncExitStack() as stack:
+            self._worker = await stack.enter_async_context(
+                running_worker(data_dir=self.data_dir, simulator=self.simulator, log_directory=self.directory)
+            )
+            self._api = await stack.enter_async_context(worker_api(self._worker.target))
+            self._events = await stack.enter_async_context(EventFollower(self._api, _FROM_NOW))
+            self._life = stack.pop_all()
+
+    async def stop_worker(self) -> None:
+        """Drain the worker; its sessions stay linked."""
+        await self._life.aclose()
+        self._worker = self._api = self._events = None
+
+    async def sessions(self, count: int) -> list[LinkedSession]:
+        """Link sessions until there are so many, all of them connected.
+
+        Raises:
+            ValueError: There are more already: scenarios must run in the order of their sizes.
+        """
+        if len(self._sessions) > count:
+            raise ValueError(f"{len(self._sessions)} sessions are linked already, {count} were asked for")
+        if self._worker is None:
+            await self.start_worker()
+        missing = range(len(self._sessions), count)
+        if missing:
+            self.narrate(f"linking {len(missing)} sessions through the API")
+        slots = asyncio.Semaphore(_LINKED_AT_ONCE)
+
+        async def link(number: int) -> LinkedSession:
+            async with slots:
+                return await link_session(self.api, self.control, self.events, f"s{number:03d}")
+
+        self._sessions += await asyncio.gather(*(link(number) for number in missing))
+        return list(self._sessions)
+
+    async def bare_clients(self, count: int) -> tuple[BareNeonize, list[str]]:
+        """Link bare neonize clients until there are so many; returns them and the JIDs of their phones.
+
+        Their sessions are named ``b0``, ``b1`` and so on, in the order of the JIDs.
+        """
+        if self._bare_client is None:
+            directory = self.directory / "bare"
+            directory.mkdir()
+            self._bare_client = await self._bare.enter_async_context(BareNeonize(self.simulator.file, directory))
+        missing = range(len(self._bare_jids), count)
+        if missing:
+            self.narrate(f"linking {len(missing)} bare neonize clients")
+        for number in missing:
+            phone = (await self.control.AddPhone(simulator_pb2.AddPhoneRequest())).phone.number
+            await self._bare_client.pair(f"b{number}", phone, self.control)
+            self._bare_jids.append(f"{phone}@s.whatsapp.net")
+        return self._bare_client, list(self._bare_jids)
+
+    async def stop_bare_clients(self) -> None:
+        """End the bare clients: they are not part of what follows."""
+        await self._bare.aclose()
+        self._bare_client = None
+
+    async def settle(self) -> None:
+        """Wait until no event comes any more, so that one measurement does not pay for the one before.
+
+        Raises:
+            TimeoutError: They go on and on.
+        """
+        async with asyncio.timeout(_SETTLED):
+            mark = -1
+            while mark != self.events.mark:
+                mark = self.events.mark
+                await asyncio.sleep(_QUIET)
+
+    async def close(self) -> None:
+        """End everything."""
+        try:
+            await self.stop_bare_clients()
+        finally:
+            await self.stop_worker()
+
+
+T = TypeVar("T")
+
+
+def _there(thing: T | None) -> T:
+    if thing is None:
+        raise RuntimeError("the worker is not running")
+    return thing
+
+
+@contextlib.asynccontextmanager
+async def world(directory: Path, narrate: Narrator) -> AsyncIterator[World]:
+    """Start a simulator for a world; the rest comes on demand.
+
+    Args:
+        directory: An empty folder.
+        narrate: Tells people what is being done.
+    """
+    async with running_simulator(directory) as simulator, simulator_control(simulator.target) as control:
+        made = World(directory, simulator, control, narrate)
+        try:
+            yield made
+        finally:
+            await made.close()
