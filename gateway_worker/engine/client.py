@@ -40,6 +40,11 @@ _OUTCOMES: Final = {
 """Outcomes by whatsmeow's names (``qrchan.go``), which reach Python by the login-status hook only."""
 
 _LOG_LEVEL: Final = "INFO"
+_STILL_HANDLING: Final = "in the middle of handling"
+_HANDLED: Final = "Failed to send receipt for"
+_QUIET: Final = 0.1
+_HANDLING: Final = 1.0
+"""Seconds of silence after which a client that is disconnected counts as quiet: idle, and while a stanza is handled."""
 
 
 class Phase(Enum):
@@ -109,7 +114,8 @@ class Client:
         self._on_trouble = on_trouble
         self._muted = False
         self._busy = False
-        self._idle_since = time.monotonic()
+        self._handling = False
+        self._active = 0.0
         self._codes_offered = 0
         self._code_since = 0.0
 
@@ -138,9 +144,19 @@ class Client:
         """Whether the client is in one of these phases just now; threads move it on."""
         return self.phase in phases
 
-    def quiet_for(self) -> float:
-        """Seconds since the last callback returned; 0 while one is at work or waits for the disk."""
-        return 0.0 if self._busy else time.monotonic() - self._idle_since
+    def is_quiet(self, since: float) -> bool:
+        """Whether all that Go took before it was disconnected has come through.
+
+        Go tells when a disconnection finds it handling a stanza, which goes on: a message is decrypted, so that nobody
+        can decrypt it again, but not handed over yet. It also tells when that is done, by failing to send the receipt.
+
+        Args:
+            since: When it was disconnected, by the monotonic clock.
+        """
+        if self._busy:
+            return False
+        silence = time.monotonic() - max(since, self._active)
+        return silence >= (_HANDLING if self._handling else _QUIET)
 
     def mute(self) -> None:
         """Drop what still comes of a client that cannot be stopped."""
@@ -207,7 +223,12 @@ class Client:
         self._take(code, payload if code in codes.CONVERTED else b"")
 
     def _on_log(self, entry: bytes) -> None:
-        log_library(self.handle, entry)
+        message = log_library(self.handle, entry)
+        if _STILL_HANDLING in message:
+            self._handling = True
+        elif message.startswith(_HANDLED):
+            self._handling = False
+        self._active = time.monotonic()
 
     def _take(self, code: int, payload: bytes) -> None:
         """Hand an event to the intake; it is on disk when this returns, if it is one that is kept."""
@@ -220,7 +241,7 @@ class Client:
         try:
             self._intake.spool(self.handle, code, payload, lambda: self._post(self._on_trouble, self))
         finally:
-            self._idle_since = time.monotonic()
+            self._active = time.monotonic()
             self._busy = False
 
     def _enter(self, phase: Phase) -> None:

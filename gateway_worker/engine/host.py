@@ -33,7 +33,6 @@ _MAPS_WRITTEN: Final = 0.05
 """Seconds after which a start has certainly written the library's maps: measured are 1 ms, 14 ms for a new database."""
 _SPACING: Final = 0.25
 """Longest time between the start of a client and that of the next: eight at once hung two cold starts in ten."""
-_QUIET: Final = 0.05
 _SOON: Final = 2.0
 _RETURN: Final = 5.0
 _POLL: Final = 0.01
@@ -220,11 +219,9 @@ class Host:
             self._library.stop(client.go_id)
 
     async def _become_quiet(self, client: Client) -> None:
-        """Wait until Go has handed over what it took: no callback for 50 ms, and none that waits for the disk."""
+        """Wait until Go has handed over all that it took, also what waits for the disk."""
         since = self._loop.time()
-        while not client.returned.is_set():
-            if min(client.quiet_for(), self._loop.time() - since) >= _QUIET:
-                return
+        while not (client.returned.is_set() or client.is_quiet(since)):
             await asyncio.sleep(_POLL)
 
     def _on_login(self, client: Client) -> None:

@@ -55,7 +55,8 @@ def configure(level: str) -> None:
     logging.basicConfig(level=level, handlers=[JsonLines(sys.stderr.fileno())], force=True)
 
 
-def log_library(handle: str, entry: bytes) -> None:
-    """Log what the client library logged about a session: a serialized ``LogEntry``."""
+def log_library(handle: str, entry: bytes) -> str:
+    """Log what the client library logged about a session: a serialized ``LogEntry``. Returns its message, unredacted."""
     line = neonize.LogEntry.FromString(entry)
     _library.log(_LEVELS.get(line.Level, logging.INFO), "%s: %s", line.Name, line.Message, extra={"session": handle})
+    return line.Message

@@ -12,11 +12,12 @@ from urllib.parse import urlsplit
 
 import grpc
 from google.protobuf.descriptor import ServiceDescriptor
-from grpc_health.v1 import health, health_pb2, health_pb2_grpc
+from grpc_health.v1 import health, health_pb2_grpc
 
 from gateway_worker.service.call_log import CallLog
 from gateway_worker.service.deadlines import DefaultDeadline
 from gateway_worker.service.gate import CallGate
+from gateway_worker.service.health import Health
 from gateway_worker.service.interceptors import Interceptor
 from gateway_worker.service.principal import DefaultPrincipal
 from gateway_worker.service.reflection import reflection_handlers
@@ -84,7 +85,7 @@ class GatewayServer:
         self._authentication = authentication or DefaultPrincipal()
         self._services: Sequence[ServiceDescriptor] = (worker_pb2.DESCRIPTOR.services_by_name["WorkerService"],)
         self._gate = CallGate(self._config.max_calls)
-        self._health = health.aio.HealthServicer()
+        self._health = Health([service.full_name for service in self._services])
         self._draining = False
         self._server: grpc.aio.Server | None = None
         self._port = 0
@@ -103,7 +104,7 @@ class GatewayServer:
         """Listen. Services are not ready yet."""
         server = self._build()
         self._port = _bind(server, self._config.listen)
-        await self._tell(ready=False)
+        await self._health.tell(ready=False)
         await server.start()
         self._server = server
         logger.info("listening on %s", self.address)
@@ -118,12 +119,12 @@ class GatewayServer:
     async def set_ready(self, *, ready: bool) -> None:
         """Tell by health whether the services can do their work. Without effect once draining."""
         if not self._draining:
-            await self._tell(ready=ready)
+            await self._health.tell(ready=ready)
 
     async def begin_drain(self) -> None:
         """First step of the end: health says NOT_SERVING for every service; everything is still served."""
         self._draining = True
-        await self._tell(ready=False)
+        await self._health.tell(ready=False)
 
     async def stop(self, grace: float) -> None:
         """Refuse new calls, let those under way finish, and stop listening.
@@ -143,11 +144,6 @@ class GatewayServer:
         await server.stop(min(grace, _FLUSH_S))
         if not await self._gate.wait_idle(_UNWIND_S):
             logger.error("%d calls did not end when they were cancelled", self._gate.under_way)
-
-    async def _tell(self, *, ready: bool) -> None:
-        status = health_pb2.HealthCheckResponse.SERVING if ready else health_pb2.HealthCheckResponse.NOT_SERVING
-        for service in self._services:
-            await self._health.set(service.full_name, status)
 
     def _build(self) -> grpc.aio.Server:
         server = grpc.aio.server(options=_options(self._config))

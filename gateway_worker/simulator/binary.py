@@ -14,9 +14,12 @@ import functools
 import json
 import re
 import zlib
-from dataclasses import dataclass, field
 from importlib import resources
 from typing import Final
+
+from gateway_worker.simulator.stanza import Node
+
+__all__ = ["MAX_DEPTH", "MAX_PAYLOAD", "CodecError", "DecodeError", "EncodeError", "Node", "decode", "encode"]
 
 MAX_PAYLOAD: Final = 1 << 24
 """Bytes that a payload may have, before and after decompression: the frame's length has three bytes."""
@@ -66,40 +69,6 @@ class DecodeError(CodecError):
 
 class EncodeError(CodecError):
     """The node has no encoding: it is too large, too deep or has an empty tag."""
-
-
-@dataclass(slots=True)
-class Node:
-    """A stanza or an element of one.
-
-    Attributes:
-        tag: Name of the element.
-        attrs: Attributes; JIDs are strings here, whatever form they have on the wire. An empty value is left out.
-        content: Children, or bytes, or None. An empty list of children is encoded as no content.
-    """
-
-    tag: str
-    attrs: dict[str, str] = field(default_factory=dict)
-    content: list[Node] | bytes | None = None
-
-    def child(self, tag: str) -> Node | None:
-        """Return the first child with this tag, or None."""
-        if isinstance(self.content, list):
-            for node in self.content:
-                if node.tag == tag:
-                    return node
-        return None
-
-    def children(self, tag: str | None = None) -> list[Node]:
-        """Return the children, all of them or those with this tag."""
-        if not isinstance(self.content, list):
-            return []
-        return self.content if tag is None else [node for node in self.content if node.tag == tag]
-
-    @property
-    def data(self) -> bytes:
-        """The content as bytes; empty when there is none or it is children."""
-        return self.content if isinstance(self.content, bytes) else b""
 
 
 def _load_dictionary() -> tuple[list[str], list[list[str]]]:

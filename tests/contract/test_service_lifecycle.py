@@ -6,9 +6,12 @@ import asyncio
 import socket
 import time
 from collections.abc import AsyncGenerator
+from typing import Any
 
 import grpc
 import pytest
+from google.protobuf import descriptor_pool
+from google.protobuf.message_factory import GetMessageClass
 from grpc_health.v1 import health_pb2
 
 from gateway_worker.domain.errors import DrainingError
@@ -100,6 +103,24 @@ async def test_health_tells_alive_from_ready() -> None:
         with pytest.raises(grpc.aio.AioRpcError) as caught:
             await health_of(edge.channel, "wagateway.worker.v1.Nonsense")
         assert caught.value.code() is grpc.StatusCode.NOT_FOUND
+
+
+@pytest.mark.parametrize("ready", [False, True])
+async def test_health_of_everything_can_be_listed(ready: bool) -> None:  # noqa: FBT001 - a parameter of the test
+    """By the method that newer clients ask, and with the same answers as one by one."""
+    async with serving() as edge:
+        await edge.server.set_ready(ready=ready)
+        list_all: grpc.aio.UnaryUnaryMultiCallable[bytes, Any] = edge.channel.unary_unary(
+            "/grpc.health.v1.Health/List",
+            request_serializer=bytes,
+            response_deserializer=GetMessageClass(
+                descriptor_pool.Default().FindMessageTypeByName("grpc.health.v1.HealthListResponse")
+            ).FromString,
+        )
+        listed = await list_all(b"", timeout=5)
+        assert {name: answer.status for name, answer in listed.statuses.items()} == {
+            name: await health_of(edge.channel, name) for name in ("", WORKER)
+        }
 
 
 async def test_health_can_be_watched() -> None:

@@ -101,6 +101,23 @@ async def test_a_disk_that_refuses_writes_loses_nothing(journal: SqliteJournal) 
     assert payloads(await everything(journal)) == [b"before", b"after"]
 
 
+async def test_a_transaction_whose_end_does_not_fit(database: SqliteDatabase, journal: SqliteJournal) -> None:
+    """When the log takes some commits of a group but not all, those that fit alone are kept, in their order."""
+    await journal.commit([Append(draft(b"before"))])
+    log = database.path.with_name("gateway.db-wal")
+    with file_size_limit(log.stat().st_size + len(BIG) // 2):
+        results = await asyncio.gather(
+            journal.commit([Append(draft(b"small 1"))]),
+            journal.commit([Append(draft(BIG))]),
+            journal.commit([Append(draft(b"small 2"))]),
+            return_exceptions=True,
+        )
+    assert [type(result) for result in results] == [list, StoreUnavailableError, list]
+    stored = await everything(journal)
+    assert payloads(stored) == [b"before", b"small 1", b"small 2"]
+    assert [event.position for event in stored] == [1, 2, 3]
+
+
 async def test_another_programs_lock(database: SqliteDatabase, journal: SqliteJournal) -> None:
     """A short lock delays commits; a long one fails all that wait, together, soon; reads never wait."""
     await journal.commit([Append(draft(b"before"))])

@@ -48,7 +48,7 @@ class Clients:
     async def start(self, spec: ClientSpec) -> None:
         """Start a client; does nothing when it is live. Raises EngineCallError, EngineGoneError."""
         try:
-            async with asyncio.timeout(self._config.startup_timeout):
+            async with asyncio.timeout(self._config.start_patience):
                 await self._vacant(spec.handle)
         except TimeoutError as error:
             raise EngineGoneError("the client's former engine is not dealt with yet") from error

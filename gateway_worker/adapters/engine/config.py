@@ -30,6 +30,7 @@ class EngineConfig:
         recycle_descriptor_share: Share of its limit of open files above which an engine is recycled.
         recycle_min_age: Age below which an engine is not recycled, so that limits set too low cannot make a loop.
         startup_timeout: Time in which a new engine's process must answer.
+        start_patience: Time that a start waits for spools that are still being imported before it is refused.
         start_timeout: Time in which an engine must answer that it started a client; else it is killed.
         stop_timeout: Time in which an engine must answer that it stopped a client; else it is killed.
         settle_timeout: Time that sends under way are given before a recycled or drained engine stops its clients.
@@ -59,6 +60,7 @@ class EngineConfig:
     recycle_descriptor_share: float = 0.7
     recycle_min_age: float = 60.0
     startup_timeout: float = 30.0
+    start_patience: float = 30.0
     start_timeout: float = 30.0
     stop_timeout: float = 20.0
     settle_timeout: float = 10.0

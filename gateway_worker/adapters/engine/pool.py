@@ -206,7 +206,7 @@ class EnginePool:
 
     async def _start(self, spec: ClientSpec) -> None:
         try:
-            async with asyncio.timeout(self._config.startup_timeout):
+            async with asyncio.timeout(self._config.start_patience):
                 await self.recover_spools()
         except TimeoutError as error:
             raise EngineGoneError("spools of an earlier run are still being imported") from error

@@ -100,23 +100,17 @@ class GroupWriter:
         own microseconds, because around it the thread lets go of the interpreter and waits to get it back.
         """
         error = self._commit(group, isolate=False)
+        # Behind a lock that did not go away in time, waiting once more for each job helps nobody.
         if error is not None and len(group) > 1 and not isinstance(error, apsw.BusyError):
             error = self._commit(group, isolate=True)
-            if error is not None:  # not one job's fault: the transaction was lost, as it is when the disk is full
-                self._commit_each(group)
+            if error is not None:  # the transaction as a whole was lost, as it is when its end does not fit on the disk
+                for job in group:
+                    job.error = self._commit([job], isolate=False)
                 error = None
         if error is not None:
             for job in group:
                 job.error = error
         self._log_outages(group)
-
-    def _commit_each(self, group: Sequence[_Job[Any]]) -> None:
-        error: Exception | None = None
-        for job in group:
-            # Behind a lock that did not go away in time, waiting once more for each neighbour helps nobody.
-            if not isinstance(error, apsw.BusyError):
-                error = self._commit([job], isolate=False)
-            job.error = error
 
     def _commit(self, group: Sequence[_Job[Any]], *, isolate: bool) -> Exception | None:
         """Run one transaction. Returns why nothing of it was kept, None when it is on disk.

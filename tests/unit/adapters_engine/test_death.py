@@ -157,7 +157,7 @@ async def test_deaths_at_start_up_do_not_spin(world: PoolWorld) -> None:
 
 async def test_an_engine_that_never_gets_ready_is_given_up(world: PoolWorld) -> None:
     """Its process does not stay."""
-    pool = await world.pool(script={"never_ready": True}, startup_timeout=1.0)
+    pool = await world.pool(script={"never_ready": True}, startup_timeout=3.0)
     with pytest.raises(EngineGoneError, match="did not come up"):
         await pool.start(spec("t/a"))
     assert not Path(f"/proc/{world.noted('engine')[0]['pid']}").exists()
@@ -257,7 +257,7 @@ async def test_a_start_does_not_wait_for_ever(world: PoolWorld) -> None:
     """While the store is away, spools cannot be imported; who wants a client is told to come back."""
     _leave_spool(world.spools / "session-1", 4)
     world.listener.gate.clear()
-    pool = await world.pool(startup_timeout=1.5)
+    pool = await world.pool(start_patience=0.5)
     with pytest.raises(EngineGoneError, match="still being imported"):
         await pool.start(spec("t/a"))
     world.listener.gate.set()
