@@ -93,7 +93,10 @@ async def _worker(settings: Settings) -> AsyncIterator[str]:
             clients_per_engine=settings.sessions_per_engine,
             recycle_rss_bytes=settings.engine_max_rss_mib * MIB,
         )
-        engines = await stack.enter_async_context(EnginePool(config, gateway.listener))
+        try:
+            engines = await stack.enter_async_context(EnginePool(config, gateway.listener))
+        except OSError as error:
+            raise StartupError(f"a folder for engines cannot be made: {error.strerror}") from error
         await gateway.load(engines)
         stack.push_async_callback(engines.drain)
         stack.push_async_callback(gateway.rest)

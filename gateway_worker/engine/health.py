@@ -43,8 +43,8 @@ class HealthMonitor:
         while True:
             try:
                 self._pump.offer_health(await self.report())
-            except OSError:
-                logger.exception("the engine's health could not be read")
+            except Exception:  # the worker takes silence for death
+                logger.exception("the engine's health could not be told")
             await asyncio.sleep(INTERVAL)
 
     async def report(self) -> engine_pb2.EngineHealth:

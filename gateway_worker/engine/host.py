@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import re
+import time
 from collections.abc import Callable, Coroutine
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -220,8 +221,8 @@ class Host:
 
     async def _become_quiet(self, client: Client) -> None:
         """Wait until Go has handed over all that it took, also what waits for the disk."""
-        since = self._loop.time()
-        while not (client.returned.is_set() or client.is_quiet(since)):
+        since = time.monotonic()
+        while not (client.returned.is_set() or client.is_quiet(since)):  # noqa: ASYNC110 - a time, not an event
             await asyncio.sleep(_POLL)
 
     def _on_login(self, client: Client) -> None:

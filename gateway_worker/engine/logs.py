@@ -56,7 +56,7 @@ def configure(level: str) -> None:
 
 
 def log_library(handle: str, entry: bytes) -> str:
-    """Log what the client library logged about a session: a serialized ``LogEntry``. Returns its message, unredacted."""
+    """Log what the client library logged about a session, a serialized ``LogEntry``; returns its message as it was."""
     line = neonize.LogEntry.FromString(entry)
     _library.log(_LEVELS.get(line.Level, logging.INFO), "%s: %s", line.Name, line.Message, extra={"session": handle})
     return line.Message

@@ -40,7 +40,8 @@ logger = logging.getLogger(__name__)
 EXIT_OK: Final = 0
 EXIT_EVENTS_LOST: Final = 1
 EXIT_UNUSABLE: Final = 2
-"""Exit statuses: all is well; events could not be written to the spool; the engine could not start (see the log)."""
+EXIT_FAILED: Final = 3
+"""Exit statuses: all is well; events could not be written to the spool; the engine could not start; it has a defect."""
 
 _CLOSING: Final = 10.0
 _GRACE: Final = 0.5
@@ -57,6 +58,9 @@ def main(arguments: list[str] | None = None) -> None:
     except (UnusableStartError, LibraryError, RootKeyError, OrphanedError, SpoolInUseError, OSError) as error:
         logger.critical("the engine cannot start: %s", error)
         status = EXIT_UNUSABLE
+    except Exception:
+        logger.exception("the engine failed")
+        status = EXIT_FAILED
     sys.stdout.flush()
     sys.stderr.flush()
     # Not sys.exit: the interpreter would wait for the threads of clients that never return, or take itself apart under

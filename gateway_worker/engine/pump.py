@@ -160,7 +160,14 @@ class Pump:
     async def _convert(self, position: int, record: Record) -> engine_pb2.EngineEvent:
         event = convert(position, record, self._book)
         missed = self._book.missed()
-        if missed and await self._find_addresses(record.handle, missed):
+        if missed and await self._find(record.handle, missed):
             event = convert(position, record, self._book)
             self._book.missed()
         return event
+
+    async def _find(self, handle: str, lids: set[str]) -> bool:
+        try:
+            return await self._find_addresses(handle, lids)
+        except Exception:  # an address more is not worth an event less
+            logger.exception("addresses could not be looked up")
+            return False

@@ -108,4 +108,7 @@ class EngineServicer(engine_pb2_grpc.EngineServiceServicer):
 
     async def _acknowledge(self, requests: AsyncIterator[engine_pb2.EventsRequest]) -> None:
         async for request in requests:
-            self._pump.acknowledge(request.spool_id, request.position)
+            try:
+                self._pump.acknowledge(request.spool_id, request.position)
+            except OSError:  # the events are known to be safe; what is left over goes with a later acknowledgement
+                logger.exception("acknowledged events could not be deleted")

@@ -62,9 +62,10 @@ class EngineListener(Protocol):
         ...
 
     def on_clients_lost(self, handles: Sequence[str], *, planned: bool) -> None:
-        """Clients are gone with their engine, and every event of its spool was delivered.
+        """Clients are gone with their engine. Told at once; their last events may still follow.
 
-        ``planned``: the engine was recycled; the clients may be started again at once.
+        They may be started again at once, too: the start waits until their last events were delivered.
+        ``planned``: the engine is being recycled.
         """
         ...
 

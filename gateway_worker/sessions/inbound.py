@@ -180,7 +180,9 @@ class Inbound:
             push_name=told.push_name or (known.push_name if known else ""),
             linked_at=known.linked_at if known else unix(event.time),
         )
-        if self.engines is not None and self.engines.is_linking_engine(event.handle):
+        if self.engines is None or not self.engines.is_live(event.handle):
+            return []  # what a dead engine saw last; its client is being started again
+        if self.engines.is_linking_engine(event.handle):
             # It connects once more from a session engine, and is called connected then.
             actor.move_out_of_linking()
             return actor.signal(Linked(), account=account)

@@ -9,10 +9,12 @@ import subprocess
 import sys
 from pathlib import Path
 
+import grpc
 import pytest
+from grpc import aio
 
 from tests.support.engine_process import DEAD_PROXY, EngineProcess, make_database, simulator_environment
-from wagateway.engine.v1 import engine_pb2
+from wagateway.engine.v1 import engine_pb2, engine_pb2_grpc
 
 
 def refusal(tmp_path: Path, *arguments: str, environment: dict[str, str] | None = None, parent: int = 0) -> str:
@@ -83,6 +85,22 @@ async def test_a_database_that_cannot_be_read_is_told(tmp_path: Path, content: b
         ended = await engine.event("s", "client_ended")
     assert ended.client_ended.reason == engine_pb2.END_REASON_DATABASE_UNREADABLE
     assert path.exists() == (content is not None)
+
+
+async def test_an_engine_serves_one_worker(tmp_path: Path) -> None:
+    """A second command stream, and a stream of events of somebody else's spool, are refused."""
+    async with EngineProcess(tmp_path) as engine, aio.insecure_channel(f"unix:{tmp_path / 'engine.sock'}") as channel:
+        stub: engine_pb2_grpc.EngineServiceAsyncStub = engine_pb2_grpc.EngineServiceStub(channel)
+        await engine.stop("nobody")  # the first stream is in use
+        second = stub.Control()
+        with pytest.raises(aio.AioRpcError) as refused:
+            await anext(aiter(second))
+        assert refused.value.code() is grpc.StatusCode.FAILED_PRECONDITION
+        events = stub.Events()
+        await events.write(engine_pb2.EventsRequest(spool_id="other"))
+        with pytest.raises(aio.AioRpcError) as strange:
+            await anext(aiter(events))
+        assert strange.value.code() is grpc.StatusCode.INVALID_ARGUMENT
 
 
 async def test_an_engine_is_slim_and_private(tmp_path: Path) -> None:

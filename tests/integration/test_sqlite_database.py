@@ -14,11 +14,11 @@ import pytest
 from gateway_worker.adapters.sqlite import schema
 from gateway_worker.adapters.sqlite.database import SqliteDatabase
 from gateway_worker.adapters.sqlite.errors import DatabaseUnusableError
-from gateway_worker.adapters.sqlite.journal import SqliteJournal, page_query
+from gateway_worker.adapters.sqlite.journal import SCAN_SPAN, SqliteJournal, page_query
 from gateway_worker.domain.errors import StoreUnavailableError
-from gateway_worker.domain.ids import Position
+from gateway_worker.domain.ids import ORIGIN, Position
 from gateway_worker.ports.journal import Append, CreateSession
-from gateway_worker.ports.records import EventFilter
+from gateway_worker.ports.records import EventFilter, EventPage
 from tests.support.limits import file_size_limit
 from tests.support.stores import ManualClock, card, draft, open_stores, payloads
 
@@ -206,6 +206,14 @@ class TestMigrations:
                 assert payloads(await stores.all_events()) == [b"kept"]
         async with SqliteDatabase(tmp_path / "gateway.db") as database:
             assert await database.read(lambda connection: connection.pragma("user_version")) == len(steps)
+
+
+async def test_one_read_looks_at_a_limited_piece(tmp_path: Path) -> None:
+    """A filter that accepts nothing does not keep the reader busy for the length of the journal."""
+    async with open_stores("sqlite", tmp_path) as stores:
+        await stores.journal.commit([Append(draft())] * (SCAN_SPAN + 1))
+        page = await stores.events.read(ORIGIN, EventFilter("nobody"), 10)
+        assert page == EventPage([], Position(SCAN_SPAN))
 
 
 @pytest.mark.parametrize(

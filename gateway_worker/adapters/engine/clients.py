@@ -26,10 +26,18 @@ class Clients:
         config: Limits and times.
         room: Finds an engine with room. Raises EngineGoneError.
         tasks: Owner of the stops, which go on when nobody waits for them any more.
+        lost: Called with handles whose clients are gone with their engine, and whether that was planned.
     """
 
-    def __init__(self, config: EngineConfig, room: Callable[[Role], Awaitable[Engine]], tasks: TaskSet) -> None:
+    def __init__(
+        self,
+        config: EngineConfig,
+        room: Callable[[Role], Awaitable[Engine]],
+        tasks: TaskSet,
+        lost: Callable[[Sequence[str], bool], None],
+    ) -> None:
         self._config = config
+        self._lost = lost
         self._tasks = tasks
         self._room = room
         self._placements: dict[str, Placement] = {}
@@ -72,7 +80,6 @@ class Clients:
                 await placement.started.wait()
             else:
                 self._begin_stop(placement)
-                placement.announce = False  # who asks for the stop needs not be told that the client is gone
                 await placement.released.wait()
 
     async def log_out(self, handle: str) -> None:
@@ -86,6 +93,8 @@ class Clients:
     async def clear(self, engine: Engine) -> None:
         """Stop all clients of an engine, which takes no more; their places stay taken until :meth:`give_up`.
 
+        Told at once, so that nobody hands them messages meanwhile.
+
         Raises:
             EngineGoneError: The engine died meanwhile.
         """
@@ -94,8 +103,8 @@ class Clients:
             await placement.started.wait()
         moving = [placement for placement in engine.placements.values() if placement.phase is Phase.RUNNING]
         for placement in moving:
-            placement.announce = not placement.ended
             placement.phase = Phase.MOVING
+        self._lost([placement.handle for placement in moving if not placement.ended], True)  # noqa: FBT003
         await engine.settle()
         results = await asyncio.gather(
             *(engine.stop_client(placement.handle) for placement in moving), return_exceptions=True
@@ -105,21 +114,21 @@ class Clients:
                 raise result
 
     def lose(self, engine: Engine) -> int:
-        """The engine is dead: none of its clients is live any more. Returns how many it had."""
+        """The engine is dead: none of its clients is live any more. Told at once. Returns how many it had."""
+        gone = []
         for placement in engine.placements.values():
-            if placement.phase is Phase.RUNNING:
-                placement.announce = not placement.ended
+            if placement.live:
+                gone.append(placement.handle)
             if placement.phase in (Phase.RUNNING, Phase.STARTING):
                 placement.phase = Phase.LOST
             placement.started.set()
+        self._lost(gone, engine.planned)
         return engine.load
 
-    def give_up(self, engine: Engine) -> list[str]:
-        """All events of a dead engine were delivered: free its places; return the handles that are to be announced."""
-        placements = list(engine.placements.values())
-        for placement in placements:
+    def give_up(self, engine: Engine) -> None:
+        """All events of a dead engine were delivered: free its places, so that its clients may be started again."""
+        for placement in list(engine.placements.values()):
             self._release(placement)
-        return [placement.handle for placement in placements if placement.announce]
 
     def observe(self, events: Sequence[engine_pb2.EngineEvent]) -> None:
         """Take note of clients that ended by themselves, and of those that were linked."""
@@ -128,7 +137,6 @@ class Clients:
                 placement = self._placements.get(event.handle)
                 if placement is not None:
                     placement.ended = True
-                    placement.announce = False
             elif event.HasField("paired"):
                 placement = self._placements.get(event.handle)
                 if placement is not None:

@@ -40,7 +40,6 @@ class Placement:
         linked: Whether the client is linked; turns True when a phone links it.
         phase: Where it is in its life.
         ended: Whether it reported that it ended by itself.
-        announce: Whether the core is to be told when the engine is gone with it.
         ran: Whether its engine ever said that it started.
         started: Set once it is known whether it started.
         released: Set once the place is free.
@@ -51,7 +50,6 @@ class Placement:
     engine: Engine | None = None
     phase: Phase = Phase.STARTING
     ended: bool = False
-    announce: bool = False
     ran: bool = False
     started: asyncio.Event = field(default_factory=asyncio.Event)
     released: asyncio.Event = field(default_factory=asyncio.Event)

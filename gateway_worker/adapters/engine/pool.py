@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+from collections.abc import Sequence
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Self
@@ -71,7 +72,7 @@ class EnginePool:
         self._listener = listener
         self._tasks = TaskSet()
         self._spools = SpoolDirectory(config.spool_directory)
-        self._clients = Clients(config, self._room, self._tasks)
+        self._clients = Clients(config, self._room, self._tasks, self._tell_lost)
         self._launcher = EngineLauncher(config, self._spools, listener, self._clients.observe)
         self._fleet = Fleet(config, self._launcher, self._tasks, self._bury)
         self._importer = SpoolImporter(
@@ -213,7 +214,7 @@ class EnginePool:
         await self._clients.start(spec)
 
     async def _bury(self, engine: Engine, reason: str) -> None:
-        """Do what is due when an engine is dead: deliver what it left, then give up its clients."""
+        """Do what is due when an engine is dead: tell it, deliver what it left, then free its clients' places."""
         clients = self._clients.lose(engine)
         if engine.planned:
             level = logging.ERROR if engine.process.failed else logging.INFO  # it tells so that events were lost
@@ -227,9 +228,11 @@ class EnginePool:
             elif not self._draining:
                 await self._importer.import_spool(engine.engine_id)
         finally:
-            handles = self._clients.give_up(engine)
+            self._clients.give_up(engine)
+
+    def _tell_lost(self, handles: Sequence[str], planned: bool) -> None:  # noqa: FBT001 - a callback's signature
         if handles and not self._draining:
-            self._listener.on_clients_lost(handles, planned=engine.planned)
+            self._listener.on_clients_lost(handles, planned=planned)
 
     async def _recycle(self, engine: Engine) -> None:
         async with self._recycling:  # one at a time: the others carry the load meanwhile

@@ -143,6 +143,25 @@ async def test_a_stop_waits_for_what_go_took(world: World) -> None:
     assert world.host.find("s") is None
 
 
+async def test_a_stop_waits_for_a_message_that_go_is_still_handling(world: World) -> None:
+    """A message that is decrypted but not handed over exists nowhere else: Go says so in its log, and is waited for."""
+    run = await world.start()
+
+    def log(text: str) -> None:
+        run.log(neonize.LogEntry(Message=text, Level="WARN", Name="Client"))
+
+    def disconnect(_client: bytes) -> None:
+        log("Closing handler queue loop in the middle of handling <message/>")
+        threading.Timer(0.4, run.event, (Code.MESSAGE, b"decrypted")).start()
+        threading.Timer(0.45, log, ("Failed to send receipt for 3EB0: websocket not connected",)).start()
+
+    world.library.answers["disconnect"] = disconnect
+    begun = time.monotonic()
+    await world.host.stop("s")
+    assert world.codes() == [Code.MESSAGE]
+    assert time.monotonic() - begun < 0.9
+
+
 async def test_a_client_that_is_linking_is_never_stopped_in_the_library(linking: World) -> None:
     """Stop would crash the process (#201): it is disconnected, left alone, and nothing of it is heard any more."""
     run = await linking.start()

@@ -216,6 +216,20 @@ async def test_unknown_addresses_are_asked_for_once_a_record(world: World) -> No
     assert world.asked == [("s", {"77"})]
 
 
+async def test_a_lookup_that_fails_costs_no_event(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An address that cannot be had is left out."""
+
+    async def fail(_handle: str, _lids: Iterable[str]) -> bool:
+        raise OSError("no")
+
+    monkeypatch.setattr(world.pump, "_find_addresses", fail)
+    lid = neonize.JID(User="77", RawAgent=0, Device=0, Integrator=0, Server="lid")
+    payload = neonize.Presence(From=lid, Unavailable=False, LastSeen=0).SerializeToString()
+    world.intake.offer("s", Code.PRESENCE, payload)
+    (response,) = await collect(world.pump, 1)
+    assert response.events[0].presence.user.lid == "77@lid"
+
+
 class Clients:
     """A host with one client on a fake library."""
 

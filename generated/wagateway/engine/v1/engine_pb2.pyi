@@ -947,7 +947,7 @@ class Paired(message.Message):
 
 @typing.final
 class LoggedIn(message.Message):
-    """LoggedIn says that the client is logged in."""
+    """LoggedIn says that the client is logged in. Told again, without a new login, when the display name becomes known."""
 
     DESCRIPTOR: descriptor.Descriptor
 
