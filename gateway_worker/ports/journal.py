@@ -109,7 +109,8 @@ class AdvanceStatus:
     """A receipt: a message of the account got to ``status`` (a MessageStatus number).
 
     Appends the event when the status is higher than the stored one. A send whose fate was unknown is thereby settled.
-    For an id that is not known (yet) the event is kept aside until an Acknowledge names it, a day at most.
+    For an id that is not known (yet) the event is kept aside until an Acknowledge or a MarkUnknown names it, a day at
+    most.
     """
 
     key: SessionKey

@@ -148,6 +148,11 @@ class World:
                 mark = self.events.mark
                 await asyncio.sleep(_QUIET)
 
+    def explain(self, error: Exception) -> None:
+        """Add the end of the worker's log to an error."""
+        if self._worker is not None:
+            self._worker.explain(error)
+
     async def close(self) -> None:
         """End everything."""
         try:
@@ -177,5 +182,8 @@ async def world(directory: Path, narrate: Narrator) -> AsyncIterator[World]:
         made = World(directory, simulator, control, narrate)
         try:
             yield made
+        except Exception as error:
+            made.explain(error)
+            raise
         finally:
             await made.close()

@@ -76,6 +76,14 @@ async def test_tells_when_the_disk_does_not_take_it(staging: MediaStaging, tmp_p
         assert path.stat().st_size == 2_000_000
 
 
+async def test_a_folder_that_cannot_be_tidied_is_told_at_start(tmp_path: Path) -> None:
+    """What is there and is no file of this staging stops the start rather than be touched."""
+    (tmp_path / "folder").mkdir()
+    with pytest.raises(StoreUnavailableError):
+        await FileMediaStaging(tmp_path).__aenter__()
+    assert (tmp_path / "folder").exists()
+
+
 async def test_removes_what_a_crash_left_behind(tmp_path: Path) -> None:
     """Files of an earlier life are gone at start."""
     (tmp_path / "leftover").write_bytes(b"secret")

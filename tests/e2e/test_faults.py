@@ -31,6 +31,9 @@ from wagateway.worker.v1 import event_pb2, session_pb2, worker_pb2
 PHONE = "6281200000001"
 CONTACT = "6281200000101"
 CHAT = f"{CONTACT}@s.whatsapp.net"
+# Whom the session writes to while CONTACT writes to it: somebody else, because the client library has a race between
+# encrypting for a peer and decrypting from the same one at the same moment (docs/neonize-traps.md).
+LISTENER = "6281200000102"
 
 # The client library acknowledges a message to WhatsApp before it hands it over; what lies between dies with the
 # process. Measured elsewhere: about one message a kill at 450 messages/s.
@@ -63,7 +66,7 @@ async def send_until(api: WorkerApi, stop: asyncio.Event) -> tuple[dict[str, str
         number += 1
         text = f"reply {number}"
         try:
-            acknowledged[(await send_text(api, "shop", CHAT, text)).id] = text
+            acknowledged[(await send_text(api, "shop", LISTENER, text)).id] = text
         except grpc.aio.AioRpcError as error:
             reasons[failure_of(error).reason] += 1
             await asyncio.sleep(0.02)
@@ -78,7 +81,8 @@ async def test_an_engine_killed_under_traffic(simulator: RunningSimulator, tmp_p
         simulator_control(simulator.target) as control,
         EventFollower(api) as events,
     ):
-        await control.AddContact(simulator_pb2.AddContactRequest(number=CONTACT))
+        for number in (CONTACT, LISTENER):
+            await control.AddContact(simulator_pb2.AddContactRequest(number=number))
         await link_session(api, control, events, "shop", number=PHONE)
         stop = asyncio.Event()
         said_task = asyncio.create_task(say_until(control, stop))
@@ -93,7 +97,7 @@ async def test_an_engine_killed_under_traffic(simulator: RunningSimulator, tmp_p
         await asyncio.sleep(0.3)
         stop.set()
         said, (acknowledged, reasons) = await said_task, await sent_task
-        await send_text(api, "shop", CHAT, "the last one")
+        await send_text(api, "shop", LISTENER, "the last one")
         last = simulator_pb2.SayRequest(contact=CONTACT, phone=PHONE, text="said last")
         await control.Say(last)
         await events.wait_for(lambda event: event.message.content.text.text == "said last")
@@ -106,9 +110,9 @@ async def test_an_engine_killed_under_traffic(simulator: RunningSimulator, tmp_p
         lost = [text for text in said if text not in arrived]
         assert len(lost) <= LOST_AT_MOST, f"{len(lost)} of {len(said)} lost in three kills"
 
-        inbox = (await control.ListInbox(simulator_pb2.ListInboxRequest(contact=CONTACT))).messages
+        inbox = (await control.ListInbox(simulator_pb2.ListInboxRequest(contact=LISTENER))).messages
         received = Counter(message.text for message in inbox if not message.duplicate)
-        assert all(received[text] == 1 for text in acknowledged.values()), "an OK was delivered, once"
+        assert [text for text in acknowledged.values() if received[text] != 1] == [], "an OK was delivered, once"
         assert set(reasons) <= {"SEND_FATE_UNKNOWN", "ENGINE_UNAVAILABLE", "SESSION_RECONNECTING"}, reasons
         assert max(received.values()) == 1, "nothing was repeated silently"
 

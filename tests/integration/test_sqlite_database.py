@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import stat
+import threading
 from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
@@ -172,6 +173,25 @@ class TestLife:
                 return [connection.pragma(name) for name in ("journal_mode", "synchronous", "secure_delete")]
 
             assert await database.write(in_force) == ["wal", 2, 1]
+
+    async def test_a_read_has_one_unchanging_view(self, tmp_path: Path) -> None:
+        """What is committed while a read is under way is seen by the next read."""
+        async with SqliteDatabase(tmp_path / "gateway.db") as database:
+            has_begun, may_go_on = threading.Event(), threading.Event()
+
+            def look_twice(connection: apsw.Connection) -> list[int]:
+                first = connection.execute("SELECT position FROM journal_head").get
+                has_begun.set()
+                may_go_on.wait(10)
+                return [first, connection.execute("SELECT position FROM journal_head").get]
+
+            reading = asyncio.create_task(database.read(look_twice))
+            await asyncio.to_thread(has_begun.wait, 10)
+            journal = SqliteJournal(database, ManualClock())
+            await journal.commit([Append(draft())])
+            may_go_on.set()
+            assert await reading == [0, 0]
+            assert (await journal.bounds()).head == 1
 
     async def test_readers_cannot_write(self, tmp_path: Path) -> None:
         """The reader's connection is read-only."""

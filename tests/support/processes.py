@@ -94,6 +94,10 @@ class RunningProcess:
         """What it wrote so far, standard output and error together."""
         return self.log.read_text(encoding="utf-8", errors="replace")
 
+    def explain(self, error: Exception) -> None:
+        """Add the end of its output to an error as a note."""
+        error.add_note(f"--- {self.log.name} (exit code {self.returncode}) ---\n{_end_of(self.log)}")
+
 
 class RunningSimulator(RunningProcess):
     """A simulator that is ready.
@@ -244,7 +248,7 @@ async def _telling(process: RunningProcess) -> AsyncIterator[None]:
     try:
         yield
     except Exception as error:
-        error.add_note(f"--- {process.log.name} (exit code {process.returncode}) ---\n{_end_of(process.log)}")
+        process.explain(error)
         raise
 
 
@@ -269,7 +273,7 @@ async def _until_ready(process: asyncio.subprocess.Process, log: Path, ready: Aw
 
 
 async def _existence(file: Path) -> None:
-    while not file.exists():  # noqa: ASYNC240 - another process makes it; one look costs microseconds
+    while not file.exists():
         await asyncio.sleep(_POLL)
 
 

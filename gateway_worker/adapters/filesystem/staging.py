@@ -29,7 +29,7 @@ class FileMediaStaging:
         folder: Exists and belongs to this object alone.
 
     Raises:
-        OSError: On entering: the folder cannot be read or tidied.
+        StoreUnavailableError: On entering: the folder cannot be read or tidied.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -37,7 +37,11 @@ class FileMediaStaging:
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="media-staging")
 
     async def __aenter__(self) -> Self:
-        await asyncio.get_running_loop().run_in_executor(self._thread, self._tidy)
+        try:
+            await asyncio.get_running_loop().run_in_executor(self._thread, self._tidy)
+        except OSError as error:
+            self._thread.shutdown(wait=False)
+            raise StoreUnavailableError("the folder for media on their way cannot be tidied") from error
         return self
 
     async def __aexit__(

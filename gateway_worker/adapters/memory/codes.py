@@ -19,8 +19,6 @@ class MemoryCodeStore:
 
     async def put(self, key: SessionKey, code: Code) -> None:
         """See :meth:`gateway_worker.ports.ephemera.CodeStore.put`."""
-        now = self._clock.time()
-        self._codes = {other: held for other, held in self._codes.items() if held.expires_at > now}
         self._codes[key] = code
 
     async def get(self, key: SessionKey) -> Code | None:

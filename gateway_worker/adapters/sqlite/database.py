@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AsyncExitStack
@@ -19,8 +18,6 @@ from gateway_worker.adapters.sqlite.writer import GroupWriter
 from gateway_worker.domain.errors import StoreUnavailableError
 
 T = TypeVar("T")
-
-logger = logging.getLogger(__name__)
 
 
 class SqliteDatabase:
@@ -59,10 +56,8 @@ class SqliteDatabase:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        self._writer, writer_was_open = None, self._writer is not None
+        self._writer = None
         await self._closing.aclose()
-        if writer_was_open:
-            logger.debug("%s: closed", self.path)
 
     async def write(self, work: Callable[[apsw.Connection], T], applied: Callable[[T], None] | None = None) -> T:
         """Do ``work`` in a transaction and return its result once it is on disk.

@@ -118,7 +118,8 @@ async def test_an_engine_that_only_hangs_up_is_killed(world: PoolWorld) -> None:
     with pytest.raises(EngineGoneError):
         await pool.send(text("t/a", "hang_up"))
     await until(lambda: world.listener.lost)
-    assert pool.engines()[0].engine_id != world.noted("engine")[0]["id"]
+    first = world.noted("engine")[0]["id"]
+    await until(lambda: first not in [engine.engine_id for engine in pool.engines()])
 
 
 async def test_a_refused_start_leaves_nothing(world: PoolWorld) -> None:
