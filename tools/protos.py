@@ -38,8 +38,8 @@ def generate(out: Path) -> None:
         f"-I{well_known}",
         f"--python_out={out}",
         f"--grpc_python_out={out}",
-        f"--mypy_out=readable_stubs:{out}",
-        f"--mypy_grpc_out=readable_stubs:{out}",
+        f"--mypy_out=quiet,readable_stubs:{out}",
+        f"--mypy_grpc_out=quiet,readable_stubs:{out}",
         *sources(),
     ]
     if protoc.main(arguments) != 0:

@@ -28,9 +28,14 @@ class CreateSession:
 
 @dataclass(frozen=True, slots=True)
 class SaveSession:
-    """Update a card, unless the stored version is as new or newer, or the card is gone."""
+    """Update a card and append the event that tells of it.
+
+    Neither happens when the stored version is as new or newer, or the card is gone: so a save that comes late, after a
+    newer one, tells nobody of a state that is past.
+    """
 
     record: SessionRecord
+    event: EventDraft | None = None
 
 
 @dataclass(frozen=True, slots=True)

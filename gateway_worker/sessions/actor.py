@@ -28,7 +28,7 @@ from gateway_worker.domain.lifecycle import (
 from gateway_worker.ports.auth import AuthStates
 from gateway_worker.ports.engines import ClientSpec, EngineCallError, EngineGoneError, Engines
 from gateway_worker.ports.ephemera import Clock, CodeStore
-from gateway_worker.ports.journal import Append, Journal, Operation, SaveSession
+from gateway_worker.ports.journal import Journal, Operation, SaveSession
 from gateway_worker.ports.records import Account, SessionRecord
 from gateway_worker.sessions.encode import state_event
 from gateway_worker.sessions.pacing import reconnect_delay
@@ -124,14 +124,14 @@ class SessionActor:
             version=before.version + 1,
             generation=before.generation + linking,
         )
-        operations: list[Operation] = [SaveSession(self.record)]
+        event = None
         if moved:
-            operations.append(Append(state_event(self.record, before.lifecycle.state, now)))
+            event = state_event(self.record, before.lifecycle.state, now)
             logger.info("session %s: %s (%s)", self.key.session, lifecycle.state.name, lifecycle.reason.name)
         if lifecycle.state is State.CONNECTED:
             self._attempt = 0
             self._doubts = 0
-        return operations
+        return [SaveSession(self.record, event)]
 
     async def transition(self, signal: Signal) -> None:
         """Apply a signal on its own and make it durable, then let the client follow.

@@ -193,18 +193,20 @@ class TestSessions:
         assert await stores.sessions.sessions() == [card()]
 
     async def test_only_a_newer_version_is_saved(self, stores: Stores) -> None:
-        """A version that is as new or older is ignored."""
+        """A version that is as new or older is ignored, and so is its event."""
         await stores.journal.commit([CreateSession(card(version=3))])
         for version in (2, 3):
-            await stores.journal.commit([SaveSession(card(version=version, device_name="Late"))])
+            late = SaveSession(card(version=version, device_name="Late"), draft(b"late"))
+            assert await stores.journal.commit([late]) == []
         assert await stores.sessions.sessions() == [card(version=3)]
-        await stores.journal.commit([SaveSession(card(version=4, device_name="New"))])
+        (event,) = await stores.journal.commit([SaveSession(card(version=4, device_name="New"), draft(b"new"))])
+        assert event.draft == draft(b"new")
         assert await stores.sessions.sessions() == [card(version=4, device_name="New")]
 
     async def test_a_card_that_is_gone_is_not_saved(self, stores: Stores) -> None:
         """Saving never brings an erased card back."""
         await stores.journal.commit([CreateSession(card()), EraseSession(KEY)])
-        await stores.journal.commit([SaveSession(card(version=9))])
+        assert await stores.journal.commit([SaveSession(card(version=9), draft(b"late"))]) == []
         assert await stores.sessions.sessions() == []
 
     async def test_erasing_takes_everything_but_the_sequence(self, stores: Stores) -> None:

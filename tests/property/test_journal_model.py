@@ -60,7 +60,11 @@ spools = st.sampled_from(("s1", "s2"))
 
 recipes: st.SearchStrategy[Recipe] = st.one_of(
     st.builds(lambda key: lambda _: CreateSession(card(key)), keys),
-    st.builds(lambda key, version: lambda _: SaveSession(card(key, version=version)), keys, st.integers(1, 5)),
+    st.builds(
+        lambda key, version: lambda machine: SaveSession(card(key, version=version), machine.draft(key, 10)),
+        keys,
+        st.integers(1, 5),
+    ),
     st.builds(lambda key: lambda _: EraseSession(key), keys),
     st.builds(lambda key, kind: lambda machine: Append(machine.draft(key, kind)), keys, kinds),
     st.builds(lambda key, mid: lambda machine: machine.message(key, mid), keys, message_ids),
@@ -215,7 +219,7 @@ class JournalComparison(RuleBasedStateMachine):
 
 TestJournalModel = JournalComparison.TestCase
 TestJournalModel.settings = settings(
-    max_examples=40,
+    max_examples=25,
     stateful_step_count=25,
     deadline=None,
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],

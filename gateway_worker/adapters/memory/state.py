@@ -105,10 +105,12 @@ class JournalState:
                 if record.key in self.sessions:
                     raise SessionExistsError
                 self.sessions[record.key] = record
-            case SaveSession(record):
+            case SaveSession(record, event):
                 stored = self.sessions.get(record.key)
                 if stored is not None and stored.version < record.version:
                     self.sessions[record.key] = record
+                    if event is not None:
+                        self._append(event, now)
             case EraseSession(key):
                 self._erase(key)
             case Append(event):

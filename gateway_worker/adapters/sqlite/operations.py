@@ -71,6 +71,8 @@ def _create_session(transaction: JournalTransaction, operation: CreateSession) -
 
 def _save_session(transaction: JournalTransaction, operation: SaveSession) -> None:
     transaction.execute(_SAVE_SESSION, session_row(operation.record))
+    if operation.event is not None and transaction.changed():
+        transaction.append(operation.event)
 
 
 def _erase_session(transaction: JournalTransaction, operation: EraseSession) -> None:
