@@ -27,6 +27,9 @@ MAX_BYTES: Final = 512 * 1024
 """Payload bytes after which a response takes no further event."""
 
 _IDLE: Final = 1.0
+_INTERVAL: Final = 0.004
+"""Least seconds between two rounds while events come: a response costs as much as the conversion of ten events. The
+first event after a silence goes out at once."""
 
 
 class Pump:
@@ -124,8 +127,10 @@ class Pump:
         self._reader.rewind(after)
         for imported in self._imports.values():
             imported.rewind()
+        loop = asyncio.get_running_loop()
         while generation == self._generation:
             idle = True
+            begun = loop.time()
             for response in (await self._next_own(), *[await self._next_import(one) for one in self._pending()]):
                 if response is not None:
                     idle = False
@@ -135,35 +140,39 @@ class Pump:
                 yield engine_pb2.EventsResponse(health=health)
             if idle:
                 await self._wakeup.wait(_IDLE)
+            elif (pause := begun + _INTERVAL - loop.time()) > 0:
+                await asyncio.sleep(pause)
 
     def _pending(self) -> list[ImportedSpool]:
         return [imported for imported in self._imports.values() if not imported.sent.done()]
 
     async def _next_own(self) -> engine_pb2.EventsResponse | None:
+        spooled: list[tuple[int, Record]] = []
+        if self._reader.position < self._writer.last_position:
+            spooled = self._reader.read(MAX_EVENTS, MAX_BYTES)
         ephemeral = [(0, record) for record in self._intake.take_ephemeral()]
-        spooled = self._reader.read(MAX_EVENTS, MAX_BYTES)
-        if not ephemeral and not spooled:
-            return None
-        events = [await self._convert(position, record) for position, record in (*ephemeral, *spooled)]
-        return engine_pb2.EventsResponse(spool_id=self.spool_id if spooled else "", events=events)
+        return await self._batch(self.spool_id if spooled else "", [*ephemeral, *spooled])
 
     async def _next_import(self, imported: ImportedSpool) -> engine_pb2.EventsResponse | None:
-        spooled = imported.read(MAX_EVENTS, MAX_BYTES)
-        if not spooled:
+        batch = await self._batch(imported.spool_id, imported.read(MAX_EVENTS, MAX_BYTES))
+        if batch is None:
             imported.note_sent()
             if imported.is_done:
                 del self._imports[imported.spool_id]
-            return None
-        events = [await self._convert(position, record) for position, record in spooled]
-        return engine_pb2.EventsResponse(spool_id=imported.spool_id, events=events)
+        return batch
 
-    async def _convert(self, position: int, record: Record) -> engine_pb2.EngineEvent:
-        event = convert(position, record, self._book)
-        missed = self._book.missed()
-        if missed and await self._find(record.handle, missed):
-            event = convert(position, record, self._book)
-            self._book.missed()
-        return event
+    async def _batch(self, spool_id: str, records: list[tuple[int, Record]]) -> engine_pb2.EventsResponse | None:
+        if not records:
+            return None
+        batch = engine_pb2.EventsResponse(spool_id=spool_id)
+        for position, record in records:
+            event = batch.events.add()
+            convert(event, position, record, self._book)
+            missed = self._book.missed()
+            if missed and await self._find(record.handle, missed):
+                convert(event, position, record, self._book)
+                self._book.missed()
+        return batch
 
     async def _find(self, handle: str, lids: set[str]) -> bool:
         try:

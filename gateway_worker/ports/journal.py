@@ -195,7 +195,7 @@ class EventLog(Protocol):
         ...
 
     async def prune(self, older_than: float) -> int:
-        """Drop events older than a Unix time, sends older than 7 days before now; return how many events went."""
+        """Drop events and messages older than a Unix time, sends older than 7 days; return how many events went."""
         ...
 
 

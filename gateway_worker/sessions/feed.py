@@ -12,7 +12,7 @@ from collections import deque
 from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Sequence
 from dataclasses import dataclass, field
 
-from gateway_worker.domain.errors import DrainingError
+from gateway_worker.domain.errors import CursorExpiredError, DrainingError
 from gateway_worker.domain.ids import ORIGIN, Position, SessionKey, cursor_of
 from gateway_worker.ports.ephemera import Clock
 from gateway_worker.ports.journal import EventLog
@@ -156,6 +156,7 @@ class EventFeed:
 
         Raises:
             DrainingError: The feed was closed; everything up to its head was yielded before.
+            CursorExpiredError: The reader lagged so far behind that the journal was pruned beneath it.
         """
         stream = _Stream(where)
         self._streams.add(stream)
@@ -200,6 +201,9 @@ class EventFeed:
                 position = head
             else:
                 page = await self._log.read(position, where, _PAGE)
+                if (oldest := (await self._log.bounds()).oldest) > position:
+                    # The journal was pruned beneath a reader that lags: it is told, not silently moved on.
+                    raise CursorExpiredError(metadata={"oldest_cursor": cursor_of(oldest)})
                 for event in page.events:
                     yield _response(event), event.position
                 if page.through <= position:  # the rest is not visible to readers yet, or was erased

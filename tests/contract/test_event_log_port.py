@@ -8,7 +8,7 @@ import pytest
 
 from gateway_worker.adapters.sqlite.journal import PRUNE_BATCH, SCAN_SPAN
 from gateway_worker.domain.ids import ORIGIN, Position, SessionId, SessionKey, TenantId
-from gateway_worker.ports.journal import Append, EraseSession, HandOver, MarkSpool
+from gateway_worker.ports.journal import Append, EraseSession, HandOver, MarkSpool, RecordMessage
 from gateway_worker.ports.records import EventFilter, EventPage, JournalBounds
 from tests.support.stores import DAY, KEY, NOW, OTHER, TENANT, Stores, draft, payloads, send
 
@@ -175,6 +175,17 @@ class TestPrune:
         await stores.journal.commit([Append(draft())] * count)
         assert await stores.events.prune(NOW + 1) == count
         assert await stores.events.bounds() == JournalBounds(Position(count), Position(count))
+
+    async def test_drops_messages_with_the_events(self, stores: Stores) -> None:
+        """Messages are kept as long as events; a younger one is still known as a duplicate afterwards."""
+        old, young = (
+            RecordMessage(KEY, "c", "s", name, from_me=False, raw=b"", event=draft(time=time))
+            for name, time in (("M1", NOW - 1), ("M2", NOW + 1))
+        )
+        assert len(await stores.journal.commit([old, young])) == 2
+        await stores.events.prune(NOW)
+        assert len(await stores.journal.commit([old])) == 1
+        assert await stores.journal.commit([young]) == []
 
     async def test_drops_sends_after_seven_days(self, stores: Stores) -> None:
         """Sends of seven days go, whatever became of them; younger ones stay."""

@@ -54,14 +54,14 @@ class JournalState:
     """The whole of it. Values are frozen, so a copy of the containers is a snapshot.
 
     Attributes:
-        messages: (session, chat, sender, message id) of the messages that arrived.
+        messages: When each (session, chat, sender, message id) that arrived was sent, in Unix seconds.
         sends: By send id, in the order of insertion.
         early_receipts: By session, message id and status.
         appended: Events of the last commit, also those that it erased again.
     """
 
     sessions: dict[SessionKey, SessionRecord] = field(default_factory=dict)
-    messages: dict[tuple[SessionKey, str, str, str], bytes] = field(default_factory=dict)
+    messages: dict[tuple[SessionKey, str, str, str], float] = field(default_factory=dict)
     sends: dict[str, Send] = field(default_factory=dict)
     early_receipts: dict[tuple[SessionKey, str, int], EarlyReceipt] = field(default_factory=dict)
     events: list[Entry] = field(default_factory=list)
@@ -118,7 +118,7 @@ class JournalState:
             case RecordMessage():
                 name = (operation.key, operation.chat, operation.sender, operation.message_id)
                 if name not in self.messages:
-                    self.messages[name] = operation.raw
+                    self.messages[name] = operation.event.time
                     self._append(operation.event, now)
             case HandOver(send):
                 self._hand_over(send, now)

@@ -89,6 +89,7 @@ class MemoryStore:
         if dropped:
             state.events = state.events[len(dropped) :]
             state.oldest = dropped[-1].event.position
+        state.messages = {name: time for name, time in state.messages.items() if time >= older_than}
         state.sends = {
             send_id: send for send_id, send in state.sends.items() if send.record.handed_at > now - IDEMPOTENCY_PERIOD
         }

@@ -107,6 +107,7 @@ class SqliteJournal:
             dropped += count
         now = self._clock.time()
         for prune_batch, until in (
+            (_prune_messages, older_than),
             (_prune_sends, now - IDEMPOTENCY_PERIOD),
             (_prune_early_receipts, now - EARLY_RECEIPT_PERIOD),
         ):
@@ -192,6 +193,19 @@ def _prune_events(older_than: float, connection: apsw.Connection) -> int:
     dropped = connection.changes()
     connection.execute("UPDATE journal_head SET oldest = ?", (last,))
     return dropped
+
+
+def _prune_messages(sent_before: float, connection: apsw.Connection) -> int:
+    """Drop what is too old of the first batch of messages; they were inserted about in the order of their age."""
+    connection.execute(
+        """
+        DELETE FROM message WHERE row IN (
+            SELECT row FROM (SELECT row, time FROM message ORDER BY row LIMIT ?) WHERE time < ?
+        )
+        """,
+        (PRUNE_BATCH, sent_before),
+    )
+    return connection.changes()
 
 
 def _prune_sends(handed_until: float, connection: apsw.Connection) -> int:

@@ -6,8 +6,6 @@ import logging
 from collections.abc import Callable
 from typing import Final, TypeAlias
 
-from google.protobuf.timestamp_pb2 import Timestamp
-
 from gateway_worker.engine.codes import Code
 from gateway_worker.engine.convert import lifecycle, messages, presence, receipts
 from gateway_worker.engine.convert.users import AddressBook
@@ -19,36 +17,38 @@ logger = logging.getLogger(__name__)
 _Converter: TypeAlias = Callable[[engine_pb2.EngineEvent, Record, AddressBook], bool]
 
 
-def convert(position: int, record: Record, book: AddressBook) -> engine_pb2.EngineEvent:
+def convert(event: engine_pb2.EngineEvent, position: int, record: Record, book: AddressBook) -> None:
     """Make an event of a record. Never fails: what cannot be converted goes out as it is, so that nothing is lost.
 
     Args:
+        event: Where to write it, in place: a batch is not copied. What was in it is gone.
         position: The record's position; 0 for one that was not spooled.
         record: The record.
         book: Users' other addresses, asked and taught.
     """
-    event = _blank(position, record)
+    _begin(event, position, record)
     converter = _CONVERTERS.get(record.code)
     if converter is None:
         event.unconverted.code = record.code
-        return event
+        return
     try:
         used = converter(event, record, book)
     except Exception as error:  # noqa: BLE001 - a defect in a converter must cost no event and stop no stream
         # Not the exception's text: it may quote what the message says.
         logger.error("an event with code %d could not be converted: %s", record.code, type(error).__name__)  # noqa: TRY400
-        event = _blank(position, record)
-        event.unconverted.CopyFrom(engine_pb2.Unconverted(code=record.code, payload=record.payload))
-        return event
+        _begin(event, position, record)
+        event.unconverted.code = record.code
+        event.unconverted.payload = record.payload
+        return
     if not used:
         event.unconverted.code = record.code
-    return event
 
 
-def _blank(position: int, record: Record) -> engine_pb2.EngineEvent:
-    event = engine_pb2.EngineEvent(position=position, handle=record.handle)
-    event.time.CopyFrom(Timestamp(seconds=record.time_ns // 1_000_000_000, nanos=record.time_ns % 1_000_000_000))
-    return event
+def _begin(event: engine_pb2.EngineEvent, position: int, record: Record) -> None:
+    event.Clear()
+    event.position = position
+    event.handle = record.handle
+    event.time.seconds, event.time.nanos = divmod(record.time_ns, 1_000_000_000)
 
 
 def _message(event: engine_pb2.EngineEvent, record: Record, book: AddressBook) -> bool:

@@ -70,12 +70,16 @@ def arrived(message: e2e.Message, where: neonize.MessageSource = FROM_LID, **opt
     category = str(options.pop("category", ""))
     view_once = bool(options.pop("view_once", False))
     payload = neonize.Message(Info=info(where, category), Message=message, IsViewOnce=view_once)
-    return convert(7, Record("s", SEEN, Code.MESSAGE, payload.SerializePartialToString()), AddressBook())
+    converted = engine_pb2.EngineEvent()
+    convert(converted, 7, Record("s", SEEN, Code.MESSAGE, payload.SerializePartialToString()), AddressBook())
+    return converted
 
 
 def event(code: int, payload: bytes = b"") -> engine_pb2.EngineEvent:
     """Convert any event."""
-    return convert(1, Record("s", SEEN, code, payload), AddressBook())
+    converted = engine_pb2.EngineEvent(position=99, qr=engine_pb2.QrOffered(code="what was there before"))
+    convert(converted, 1, Record("s", SEEN, code, payload), AddressBook())
+    return converted
 
 
 def test_a_plain_text() -> None:

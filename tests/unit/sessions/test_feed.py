@@ -163,6 +163,25 @@ async def test_a_cursor_older_than_the_journal_is_told_the_oldest(world: World) 
     assert [event.sequence for event in await world.events(cursor=oldest) if event.sequence] == [7, 8]
 
 
+async def test_a_reader_beneath_which_the_journal_is_pruned_is_told(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It lagged behind the retention: it ends with the oldest cursor instead of skipping silently."""
+    monkeypatch.setattr(feed_module, "_RECENT", 4)
+    monkeypatch.setattr(feed_module, "_PAGE", 5)
+    await create(world)
+    await write(world, 30)
+    request = worker_pb2.SessionEventsRequest(position=worker_pb2.START_POSITION_EARLIEST)
+    async with aclosing(world.gateway.events(DEFAULT_TENANT, request)) as stream:
+        read = [(await anext(stream)).event.sequence for _ in range(4)]
+        await world.journal.prune(world.clock.time() + 1)
+        await write(world, 10)
+        with pytest.raises(CursorExpiredError):
+            while True:
+                read.append((await anext(stream)).event.sequence)
+    assert read[1:] == list(range(1, len(read)))
+
+
 async def test_a_drain_ends_streams_after_their_last_event_with_a_cursor(world: World) -> None:
     """Nothing is left out, and the cursor resumes behind it."""
     await create(world)
