@@ -176,9 +176,13 @@ async def test_a_reader_beneath_which_the_journal_is_pruned_is_told(
         read = [(await anext(stream)).event.sequence for _ in range(4)]
         await world.journal.prune(world.clock.time() + 1)
         await write(world, 10)
+
+        async def read_on() -> None:
+            async for response in stream:
+                read.append(response.event.sequence)
+
         with pytest.raises(CursorExpiredError):
-            while True:
-                read.append((await anext(stream)).event.sequence)
+            await read_on()
     assert read[1:] == list(range(1, len(read)))
 
 
