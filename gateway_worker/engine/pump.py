@@ -147,9 +147,9 @@ class Pump:
         return [imported for imported in self._imports.values() if not imported.sent.done()]
 
     async def _next_own(self) -> engine_pb2.EventsResponse | None:
-        spooled: list[tuple[int, Record]] = []
-        if self._reader.position < self._writer.last_position:
-            spooled = self._reader.read(MAX_EVENTS, MAX_BYTES)
+        # Never more than there is: looking behind the last record costs two system calls to find nothing.
+        waiting = self._writer.last_position - self._reader.position
+        spooled = self._reader.read(min(waiting, MAX_EVENTS), MAX_BYTES)
         ephemeral = [(0, record) for record in self._intake.take_ephemeral()]
         return await self._batch(self.spool_id if spooled else "", [*ephemeral, *spooled])
 

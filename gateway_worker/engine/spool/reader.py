@@ -11,7 +11,7 @@ from gateway_worker.engine.spool import format as layout
 
 logger = logging.getLogger(__name__)
 
-_CHUNK: Final = 1024 * 1024
+_CHUNK: Final = 64 * 1024
 
 
 def segments(folder: Path) -> list[tuple[int, Path]]:
