@@ -190,7 +190,7 @@ class Client:
         self._codes_offered += 1
         self._code_since = time.monotonic()
         self._enter(Phase.LINKING)
-        if not self._muted:
+        if not self._muted and not self.ending:
             offered = engine_pb2.QrOffered(code=text, valid_seconds=seconds)
             self._intake.offer(self.handle, Code.QR, offered.SerializeToString())
 

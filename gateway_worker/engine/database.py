@@ -12,7 +12,7 @@ from typing import Final
 _PARAMETERS: Final = (
     "_foreign_keys=on"
     "&_journal_mode=WAL"  # three times the pairings a second, and readers in other processes are safe
-    "&_synchronous=NORMAL"  # the driver's default in WAL mode is NORMAL: a commit would not survive a power cut
+    "&_synchronous=FULL"  # the driver's default in WAL mode is NORMAL: a commit would not survive a power cut
     "&_busy_timeout=10000"  # ms; the worker reads the file while the client writes
     "&_txlock=immediate"  # a transaction that upgrades its lock half-way fails at once, timeout or not
     "&mode=rw"  # never create: an empty database would look like a device that was never linked

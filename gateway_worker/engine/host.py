@@ -212,6 +212,7 @@ class Host:
 
     def _forget(self, client: Client) -> None:
         """Make the handle free again; everything that came of the client is in the spool."""
+        self._intake.withdraw(client.handle)
         self._live.pop(client.handle, None)
         client.ended.set()
 

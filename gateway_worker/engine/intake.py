@@ -114,6 +114,11 @@ class Intake:
         self._ephemeral.append(Record(handle, time.time_ns(), code, payload))
         self._wake()
 
+    def withdraw(self, handle: str) -> None:
+        """Drop the ephemeral events of a client that is gone: its QR code would be taken for that of the next one."""
+        kept = [record for record in self.take_ephemeral() if record.handle != handle]
+        self._ephemeral.extend(kept)
+
     def take_ephemeral(self) -> list[Record]:
         """Empty the queue."""
         taken = []

@@ -8,11 +8,15 @@ which is a coroutine a session in this very process (uvloop, grpc.aio: the cheap
 ::
 
     world         simulator, worker, linked sessions; grows on demand, one for all scenarios
-    throughput    sends/s through the API beside a bare neonize loop, in turns
+    throughput    sends/s through the API beside clients without a gateway, in turns
     inbound       from neonize's callback to the client
     memory        worker and engines, from /proc
     reconnect     after SIGKILL of the session engine
     startup       from exec to ready, without and with linked sessions
-    ring          sessions that send to each other     costs      CPU time per process and message
-    spools        when neonize's callback ran          figures    numbers with unit and aim; table and JSON
+    yardsticks    the clients without a gateway        neonize_loop  one of them: a child process
+    ring          sessions that send to each other     run           what one run of sends measured
+    spools        when neonize's callback ran          costs         CPU time per process and message
+    figures       numbers with unit and aim; table and JSON
+
+``python -m tests.bench.edge`` is a benchmark of its own: what the gRPC edge alone costs.
 """

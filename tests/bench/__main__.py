@@ -9,7 +9,8 @@ import os
 import platform
 import sys
 import tempfile
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -48,7 +49,7 @@ class Extent:
     inbound_seconds: float
 
 
-_FULL: Final = Extent(rounds=3, sends=2000, lone_sends=500, inbound_seconds=20)
+_FULL: Final = Extent(rounds=3, sends=1200, lone_sends=300, inbound_seconds=20)
 _QUICK: Final = Extent(rounds=1, sends=400, lone_sends=100, inbound_seconds=5)
 
 
@@ -102,6 +103,23 @@ _SCENARIOS: Final = (
 )
 
 
+@contextmanager
+def _quiet_stderr(log: Path) -> Iterator[None]:
+    """Send to a file what libraries and bare clients write to the standard error; an error brings its end along."""
+    sys.stderr.flush()
+    kept = os.dup(2)
+    with log.open("wb") as file:
+        os.dup2(file.fileno(), 2)
+    try:
+        yield
+    except Exception as error:
+        error.add_note(f"--- standard error ---\n{log.read_text(encoding='utf-8', errors='replace')[-2000:]}")
+        raise
+    finally:
+        os.dup2(kept, 2)
+        os.close(kept)
+
+
 async def run(extent: Extent, scenarios: list[Scenario], console: Console) -> list[Section]:
     """Measure the scenarios in one world; returns a section each.
 
@@ -109,7 +127,11 @@ async def run(extent: Extent, scenarios: list[Scenario], console: Console) -> li
         TimeoutError: It takes too long as a whole, or something that was waited for did not come.
     """
     sections = []
-    with tempfile.TemporaryDirectory(prefix="wagw-bench-") as directory, console.status("starting") as status:
+    with (
+        tempfile.TemporaryDirectory(prefix="wagw-bench-") as directory,
+        _quiet_stderr(Path(directory) / "stderr"),
+        console.status("starting") as status,
+    ):
         async with asyncio.timeout(_TIME_LIMIT), world(Path(directory), status.update) as measured:
             for scenario in scenarios:
                 figures = await scenario.measure(measured, extent)

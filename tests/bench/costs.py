@@ -36,12 +36,6 @@ class Costs:
             }
         )
 
-    @classmethod
-    def of_bare_loop(cls, world: World) -> Costs:
-        """Everything that a message of the bare loop passes."""
-        clients = [pid for pid in procfs.children(os.getpid()) if pid not in {world.simulator.pid, world.worker.pid}]
-        return cls({"bare simulator": [world.simulator.pid], "bare clients": clients})
-
     @contextmanager
     def counted(self) -> Iterator[None]:
         """Add what is used during the block."""

@@ -8,35 +8,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
+from tests.bench.run import TEXT, Run
 from tests.bench.world import World
 from tests.support.api import LinkedSession
 from wagateway.worker.v1 import worker_pb2
 
-TEXT: Final = "hello " * 4
-"""What every message says, in the bare loop too."""
-
 _ARRIVED: Final = 30.0  # s that the last messages may take to arrive
 _POLL: Final = 0.01  # s
-
-
-@dataclass(frozen=True, slots=True)
-class Run:
-    """What one run measured.
-
-    Attributes:
-        sends: Messages sent.
-        seconds: From the first send to the last acknowledgement.
-        latencies_ms: Of each send, from the call to its answer.
-    """
-
-    sends: int
-    seconds: float
-    latencies_ms: Sequence[float]
-
-    @property
-    def sends_per_s(self) -> float:
-        """Messages per second."""
-        return self.sends / self.seconds
 
 
 class LostMessagesError(Exception):
@@ -93,7 +71,7 @@ async def run_ring(world: World, ring: Sequence[Leg], messages: int) -> Run:
             group.create_task(send(leg))
     seconds = time.perf_counter() - started
     await _arrival(world, since, len(latencies))
-    return Run(len(latencies), seconds, latencies)
+    return Run.of(latencies, seconds)
 
 
 async def _arrival(world: World, since: int, expected: int) -> None:

@@ -9,6 +9,7 @@ from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Final, TypeVar
 
+from tests.bench.yardsticks import Yardstick
 from tests.support.api import (
     EventFollower,
     LinkedSession,
@@ -18,9 +19,7 @@ from tests.support.api import (
     simulator_control,
     worker_api,
 )
-from tests.support.bare_client import BareNeonize
 from tests.support.processes import RunningSimulator, RunningWorker, running_simulator, running_worker
-from wagateway.simulator.v1 import simulator_pb2
 from wagateway.worker.v1 import worker_pb2
 
 _LINKED_AT_ONCE: Final = 4
@@ -58,8 +57,7 @@ class World:
         self._events: EventFollower | None = None
         self._life = AsyncExitStack()
         self._bare = AsyncExitStack()
-        self._bare_client: BareNeonize | None = None
-        self._bare_jids: list[str] = []
+        self._yardsticks: dict[type[Yardstick], Yardstick] = {}
 
     @property
     def worker(self) -> RunningWorker:
@@ -113,28 +111,20 @@ class World:
         self._sessions += await asyncio.gather(*(link(number) for number in missing))
         return list(self._sessions)
 
-    async def bare_clients(self, count: int) -> tuple[BareNeonize, list[str]]:
-        """Link bare neonize clients until there are so many; returns them and the JIDs of their phones.
+    async def yardstick(self, kind: type[Yardstick], count: int) -> Yardstick:
+        """Clients without a gateway, linked until there are so many."""
+        if kind not in self._yardsticks:
+            self._yardsticks[kind] = await self._bare.enter_async_context(
+                kind(self.simulator, self.control, self.directory / kind.name)
+            )
+        self.narrate(f"linking up to {count} clients of the yardstick {kind.name}")
+        await self._yardsticks[kind].grow(count)
+        return self._yardsticks[kind]
 
-        Their sessions are named ``b0``, ``b1`` and so on, in the order of the JIDs.
-        """
-        if self._bare_client is None:
-            directory = self.directory / "bare"
-            directory.mkdir()
-            self._bare_client = await self._bare.enter_async_context(BareNeonize(self.simulator.file, directory))
-        missing = range(len(self._bare_jids), count)
-        if missing:
-            self.narrate(f"linking {len(missing)} bare neonize clients")
-        for number in missing:
-            phone = (await self.control.AddPhone(simulator_pb2.AddPhoneRequest())).phone.number
-            await self._bare_client.pair(f"b{number}", phone, self.control)
-            self._bare_jids.append(f"{phone}@s.whatsapp.net")
-        return self._bare_client, list(self._bare_jids)
-
-    async def stop_bare_clients(self) -> None:
-        """End the bare clients: they are not part of what follows."""
+    async def stop_yardsticks(self) -> None:
+        """End the clients without a gateway: they are not part of what follows."""
         await self._bare.aclose()
-        self._bare_client = None
+        self._yardsticks.clear()
 
     async def settle(self) -> None:
         """Wait until no event comes any more, so that one measurement does not pay for the one before.
@@ -156,7 +146,7 @@ class World:
     async def close(self) -> None:
         """End everything."""
         try:
-            await self.stop_bare_clients()
+            await self.stop_yardsticks()
         finally:
             await self.stop_worker()
 

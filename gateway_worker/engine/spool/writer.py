@@ -1,8 +1,8 @@
 """Appends events to a spool.
 
 A record is in the page cache when :meth:`SpoolWriter.append` returns: it outlives the SIGKILL of the process, not a
-power cut. That is what is wanted here, for the same power cut takes the auth database with it, and fdatasync would cost
-some 40 times the append (441 µs against 12 µs) on the thread that WhatsApp's events wait for.
+power cut. An engine is built to be killed, a machine is not, and fdatasync would cost some 40 times the append (441 µs
+against 12 µs) on the thread that WhatsApp's events wait for.
 """
 
 from __future__ import annotations
