@@ -19,7 +19,7 @@ import uvloop
 from rich.console import Console
 
 from tests.bench.figures import Figure, Section, as_json, show
-from tests.bench.inbound import measure_inbound
+from tests.bench.inbound import measure_inbound, measure_scripted_inbound
 from tests.bench.memory import measure_memory
 from tests.bench.reconnect import measure_reconnect
 from tests.bench.startup import measure_empty_startup, measure_linked_startup
@@ -29,6 +29,7 @@ from tests.bench.world import World, world
 _SMALL: Final = 20
 _LARGE: Final = 50
 _EVENTS_PER_S: Final = 500.0
+_CONTACTS_PER_S: Final = 250.0  # what two cores can bear with the simulator and the Go core beside the gateway
 _TIME_LIMIT: Final = 1200.0  # s; a benchmark that hangs says so
 
 
@@ -81,15 +82,22 @@ def _throughput(*, connected: int, senders: int) -> Callable[[World, Extent], Aw
 # In the order of their sizes, for the world only grows.
 _SCENARIOS: Final = (
     Scenario("startup", "Start-up, empty", lambda world, extent: measure_empty_startup(world, rounds=extent.rounds)),
+    Scenario(
+        "inbound",
+        f"Callbacks called by a script, {_EVENTS_PER_S:g}/s in 50 sessions: callback to the client",
+        lambda world, extent: measure_scripted_inbound(
+            world, connected=_LARGE, rate=_EVENTS_PER_S, seconds=extent.inbound_seconds
+        ),
+    ),
     Scenario("throughput-1", "Sends, 1 of 20 sessions sends", _throughput(connected=_SMALL, senders=1)),
     Scenario("throughput-20", "Sends, 20 sessions", _throughput(connected=_SMALL, senders=_SMALL)),
     Scenario("memory", "Memory, 50 sessions connected", lambda world, _: measure_memory(world, connected=_LARGE)),
     Scenario("throughput-50", "Sends, 50 sessions", _throughput(connected=_LARGE, senders=_LARGE)),
     Scenario(
-        "inbound",
-        "Arriving messages, neonize's callback to the client, 50 sessions",
+        "contacts",
+        f"Messages of contacts, {_CONTACTS_PER_S:g}/s to 50 sessions: neonize's callback to the client",
         lambda world, extent: measure_inbound(
-            world, connected=_LARGE, rate=_EVENTS_PER_S, seconds=extent.inbound_seconds
+            world, connected=_LARGE, rate=_CONTACTS_PER_S, seconds=extent.inbound_seconds
         ),
     ),
     Scenario(

@@ -6,19 +6,12 @@ import asyncio
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Final
 
+from tests.bench.latency import arrivals
 from tests.bench.run import TEXT, Run
 from tests.bench.world import World
 from tests.support.api import LinkedSession
 from wagateway.worker.v1 import worker_pb2
-
-_ARRIVED: Final = 30.0  # s that the last messages may take to arrive
-_POLL: Final = 0.01  # s
-
-
-class LostMessagesError(Exception):
-    """Messages that were acknowledged did not arrive."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,14 +63,5 @@ async def run_ring(world: World, ring: Sequence[Leg], messages: int) -> Run:
         for leg in ring:
             group.create_task(send(leg))
     seconds = time.perf_counter() - started
-    await _arrival(world, since, len(latencies))
+    await arrivals(world.events, lambda _: True, len(latencies), since=since)
     return Run.of(latencies, seconds)
-
-
-async def _arrival(world: World, since: int, expected: int) -> None:
-    arrived = 0
-    deadline = time.monotonic() + _ARRIVED
-    while (arrived := len(world.events.events(kind="message", since=since))) < expected:
-        if time.monotonic() > deadline:
-            raise LostMessagesError(f"{expected} messages were acknowledged, {arrived} arrived")
-        await asyncio.sleep(_POLL)

@@ -26,7 +26,8 @@ _LINKED_AT_ONCE: Final = 4
 _QUIET: Final = 0.5  # s without an event after which nothing is under way any more
 _SETTLED: Final = 30.0  # s in which everything under way must have arrived
 
-_FROM_NOW: Final = worker_pb2.SessionEventsRequest(position=worker_pb2.START_POSITION_NOW)
+FROM_NOW: Final = worker_pb2.SessionEventsRequest(position=worker_pb2.START_POSITION_NOW)
+"""Asks for everything that happens from now on."""
 
 Narrator = Callable[[str], None]
 
@@ -81,7 +82,7 @@ class World:
                 running_worker(data_dir=self.data_dir, simulator=self.simulator, log_directory=self.directory)
             )
             self._api = await stack.enter_async_context(worker_api(self._worker.target))
-            self._events = await stack.enter_async_context(EventFollower(self._api, _FROM_NOW))
+            self._events = await stack.enter_async_context(EventFollower(self._api, FROM_NOW))
             self._life = stack.pop_all()
 
     async def stop_worker(self) -> None:

@@ -359,7 +359,7 @@ async def test_a_client_that_stops_reading_slows_nobody(simulator: RunningSimula
             data_dir=tmp_path / "data", simulator=simulator, env={"GATEWAY_STREAM_STALL_SECONDS": "2"}
         ) as worker,
         worker_api(worker.target) as api,
-        worker_api(worker.target) as lazy_api,
+        worker_api(worker.target, own_connection=True) as lazy_api,
         simulator_control(simulator.target) as control,
         EventFollower(api) as events,
     ):

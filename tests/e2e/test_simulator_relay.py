@@ -295,5 +295,5 @@ async def test_many_clients_lose_nothing(tmp_path: Path) -> None:
         result = await measure(file, tmp_path, sessions=5, messages=20, text="hello")
 
     assert result["sends"] == 100
-    assert result["received"] == result["received_expected"]
+    assert result["received"] >= result["received_expected"], "what a phone tells its devices may come on top"
     assert result["undecryptable"] == 0

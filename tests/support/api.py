@@ -23,13 +23,25 @@ CONNECTED: Final = session_pb2.SESSION_STATE_CONNECTED
 WorkerApi: TypeAlias = "worker_pb2_grpc.WorkerServiceAsyncStub"
 SimulatorControl: TypeAlias = "simulator_pb2_grpc.SimulatorServiceAsyncStub"
 
-_UNBOUNDED: Final = (("grpc.max_receive_message_length", -1), ("grpc.max_send_message_length", -1))
+_UNBOUNDED: Final[tuple[tuple[str, int], ...]] = (
+    ("grpc.max_receive_message_length", -1),
+    ("grpc.max_send_message_length", -1),
+)
 
 
 @contextlib.asynccontextmanager
-async def worker_api(target: str) -> AsyncIterator[WorkerApi]:
-    """Connect to a worker's API."""
-    async with grpc.aio.insecure_channel(target, options=_UNBOUNDED) as channel:
+async def worker_api(target: str, *, own_connection: bool = False) -> AsyncIterator[WorkerApi]:
+    """Connect to a worker's API.
+
+    Args:
+        target: Its address.
+        own_connection: Whether to share no connection with other channels of this process, and to keep its window
+            small: what one stream leaves unread fills the window of its whole connection.
+    """
+    options = _UNBOUNDED
+    if own_connection:
+        options = (*options, ("grpc.use_local_subchannel_pool", 1), ("grpc.http2.bdp_probe", 0))
+    async with grpc.aio.insecure_channel(target, options=options) as channel:
         yield worker_pb2_grpc.WorkerServiceStub(channel)
 
 

@@ -191,6 +191,7 @@ async def running_worker(
     env: Mapping[str, str] | None = None,
     log_directory: Path | None = None,
     ready: bool = True,
+    module: str = "gateway_worker.cli",
 ) -> AsyncIterator[RunningWorker]:
     """Run a worker until the block ends, then terminate it if it still runs.
 
@@ -200,6 +201,7 @@ async def running_worker(
         env: More variables for its environment, for example ``GATEWAY_*``.
         log_directory: Where its log goes; None: beside the data directory.
         ready: Whether to wait until it takes calls; False for a worker that is expected to refuse to start.
+        module: Module that is run as the command line.
 
     Raises:
         ProcessError: It did not get ready.
@@ -210,7 +212,7 @@ async def running_worker(
     if simulator is not None:
         settings["GATEWAY_SIMULATOR"] = str(simulator.file if isinstance(simulator, RunningSimulator) else simulator)
     # In the folder of the log there is no .env of the person who runs this.
-    async with _running(["-m", "gateway_worker.cli", "serve"], log, settings | dict(env or {})) as process:
+    async with _running(["-m", module, "serve"], log, settings | dict(env or {})) as process:
         if ready:
             await _until_ready(process, log, _service(target))
         worker = RunningWorker(process, log, target, data_dir)
