@@ -4,6 +4,8 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 UV     := .tools/bin/uv
 ARGS   ?=
+# Tests mostly wait for processes of their own, so there may be more of them than cores.
+WORKERS ?= 4
 
 # uv has its own names for what pip users set.
 ifdef PIP_INDEX_URL
@@ -54,7 +56,7 @@ proto-check: setup
 	@PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python tools/protos.py check
 
 pytest: setup
-	@$(BIN)/python -m pytest $(ARGS)
+	@$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal $(ARGS)
 
 bench: setup ## Throughput, latency, memory, reconnect: ARGS=--json for a last line of JSON.
 	@$(BIN)/python -m tests.bench $(ARGS)

@@ -11,6 +11,9 @@ from google.protobuf.message import Message
 from rich.console import Console, RenderableType
 
 
+_LOG_WIDTH = 2000  # columns; lines of a file are not wrapped at the width of a terminal
+
+
 def to_json(message: Message) -> dict[str, Any]:
     """Return protobuf's JSON mapping of a message, with fields that have their default value written out.
 
@@ -24,7 +27,7 @@ class Output:
     """What a command says.
 
     Colours, and everything else that needs a terminal, are left out by rich when the stream is none or ``NO_COLOR`` is
-    set.
+    set. Lines for a log file are not wrapped: a path that is broken in two cannot be searched for.
 
     Args:
         as_json: Results are JSON on stdout; notices are left out.
@@ -34,6 +37,8 @@ class Output:
         self.as_json = as_json
         self.out = Console(highlight=False)
         self.err = Console(stderr=True, highlight=False)
+        if not self.err.is_terminal:
+            self.err.width = _LOG_WIDTH
 
     def result(self, message: Message, *, view: RenderableType) -> None:
         """Print a result: the message as JSON, or its view for people."""

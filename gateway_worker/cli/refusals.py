@@ -133,5 +133,5 @@ def error_view(error: CommandError) -> Group:
 def _error_lines(message: Text, facts: Sequence[Text], hint: str) -> Group:
     """Lay an error out: the sentence, then facts and what to do, indented."""
     hints = [Text(line, style="cyan") for line in hint.splitlines()]
-    details = (Padding(line, (0, 0, 0, 2)) for line in (*facts, *hints))
+    details = (Padding(line, (0, 0, 0, 2), expand=False) for line in (*facts, *hints))
     return Group(Text.assemble(("error", "bold red"), ": ", message), *details)

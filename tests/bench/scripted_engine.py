@@ -1,8 +1,8 @@
 """An engine whose Go library is a script: messages arrive on its callbacks at an exact rate.
 
-A simulator, the Go core's cryptography and the rest of the gateway need more than two cores at 500 messages a second, and
-then a latency says how long things waited for a core. Here everything from the callback on is real, in its real process
-and on its real threads; what would come before it is left out.
+A simulator, the Go core's cryptography and the rest of the gateway need more than two cores at 500 messages a second,
+and then a latency says how long things waited for a core. Here everything from the callback on is real, in its real
+process and on its real threads; what would come before it is left out.
 
 The worker that uses it is :mod:`tests.bench.scripted_worker`. Clients link themselves as soon as they offered a code.
 They begin to hand messages over when the file :data:`ORDERS` appears beside the worker's data directory.
@@ -131,7 +131,7 @@ def main() -> None:
     """Run the engine's own program with the library replaced."""
     options = parse_options(sys.argv[1:])
     library = ScriptedLibrary(options.spool.parents[2] / ORDERS, linking=options.engine_id.startswith("pairing"))
-    engine_main.GoLibrary = lambda _path: library.typed  # type: ignore[assignment,misc]  # what the program builds it by
+    vars(engine_main)["GoLibrary"] = lambda _path: library.typed  # what the program builds its library by
     engine_main.main()
 
 

@@ -10,5 +10,5 @@ from gateway_worker.adapters.engine.config import EngineConfig
 
 if __name__ == "__main__":
     command = (sys.executable, "-m", "tests.bench.scripted_engine")
-    app.EngineConfig = partial(EngineConfig, command=command)  # type: ignore[assignment,misc]  # what app builds it by
+    vars(app)["EngineConfig"] = partial(EngineConfig, command=command)  # what the application builds its settings by
     cli.main()
