@@ -10,7 +10,6 @@ from google.protobuf.json_format import MessageToDict
 from google.protobuf.message import Message
 from rich.console import Console, RenderableType
 
-
 _LOG_WIDTH = 2000  # columns; lines of a file are not wrapped at the width of a terminal
 
 
