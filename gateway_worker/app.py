@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import sys
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 
@@ -34,10 +33,6 @@ from gateway_worker.telemetry.logs import set_up_logging
 
 logger = logging.getLogger(__name__)
 
-# The database's thread takes the interpreter's lock around every statement; with the default of 5 ms a busy event loop
-# makes each commit wait for that long, several times.
-_SWITCH_INTERVAL = 0.0005
-
 
 class StartupError(Exception):
     """The worker cannot start; the message tells the operator why and what to do."""
@@ -59,7 +54,6 @@ async def serve(settings: Settings, *, ready: Callable[[str], None]) -> None:
         StartupError: It cannot start.
     """
     set_up_logging(settings.log_level, settings.log_format)
-    sys.setswitchinterval(_SWITCH_INTERVAL)
     with stop_on_signals() as stop:
         try:
             async with _worker(settings) as address:

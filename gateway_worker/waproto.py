@@ -3,8 +3,7 @@
 ``import neonize`` runs the package's ``__init__``, which loads the Go library (a 66 MB, threaded, panicking guest) and
 half a dozen network clients. Only the generated messages below ``neonize.proto`` are wanted here, by the simulator and
 by the engine's converters, so a bare parent package with the right ``__path__`` is registered under the name first:
-submodules then resolve as usual and ``__init__`` never runs. The engine loads the Go core through the same package,
-as ``neonize._binder``, and only there.
+submodules then resolve as usual and ``__init__`` never runs. The engine, and nothing else, loads the Go library itself.
 """
 
 from __future__ import annotations
