@@ -77,7 +77,7 @@ def check() -> None:
     """Lint, format and compatibility by buf, then regenerate and compare; exits non-zero on the first complaint."""
     commands = [["buf", "lint"], ["buf", "format", "-d", "--exit-code"]]
     if IMAGE.exists():
-        commands.append(["buf", "breaking", "--against", str(IMAGE)])
+        commands.append(["buf", "breaking", "proto", "--against", str(IMAGE)])
     for command in commands:
         if subprocess.run(command, cwd=ROOT, check=False).returncode != 0:
             sys.exit(f"{' '.join(command)} failed")
