@@ -66,8 +66,10 @@ class ScriptedLibrary(FakeLibrary):
         if self._linking:
             run.event(Code.PAIR_STATUS, _linked(device).SerializeToString())
         run.event(Code.CONNECTED)
-        threading.Thread(target=self._deliver, args=(run, index, device), daemon=True).start()
-        return run.wait()
+        if not self._linking:  # a client that was linked moves to another engine
+            threading.Thread(target=self._deliver, args=(run, index, device), daemon=True).start()
+        run._over.wait()  # for as long as it takes, which run.wait() does not
+        return run.error
 
     def _deliver(self, run: FakeRun, index: int, device: neonize.Device) -> None:
         """Hand messages over as ordered, this client's share of them, evenly."""

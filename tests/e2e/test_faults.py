@@ -7,6 +7,7 @@ import os
 import resource
 import signal
 from collections import Counter
+from collections.abc import Callable
 from pathlib import Path
 
 import grpc
@@ -35,9 +36,10 @@ CHAT = f"{CONTACT}@s.whatsapp.net"
 # encrypting for a peer and decrypting from the same one at the same moment (docs/neonize-traps.md).
 LISTENER = "6281200000102"
 
-# The client library acknowledges a message to WhatsApp before it hands it over; what lies between dies with the
-# process. Measured elsewhere: about one message a kill at 450 messages/s.
-LOST_AT_MOST = 20
+# The client library acknowledges a message to WhatsApp before it hands it over, through a channel of 100 events: what
+# is in there dies with the process. About one message a kill at 450 messages/s on a machine that has time for it, the
+# whole channel on one that has not.
+LOST_AT_MOST = 100  # a kill
 
 
 def gapless(events: list[event_pb2.Event]) -> bool:
@@ -73,7 +75,9 @@ async def send_until(api: WorkerApi, stop: asyncio.Event) -> tuple[dict[str, str
     return acknowledged, reasons
 
 
-async def test_an_engine_killed_under_traffic(simulator: RunningSimulator, tmp_path: Path) -> None:
+async def test_an_engine_killed_under_traffic(
+    simulator: RunningSimulator, tmp_path: Path, record_property: Callable[[str, object], None]
+) -> None:
     """The stream stays open, the session is back within 5 s, events appear once, sends have their true fate."""
     async with (
         running_worker(data_dir=tmp_path / "data", simulator=simulator) as worker,
@@ -108,7 +112,8 @@ async def test_an_engine_killed_under_traffic(simulator: RunningSimulator, tmp_p
         )
         assert max(arrived.values()) == 1, "nothing twice"
         lost = [text for text in said if text not in arrived]
-        assert len(lost) <= LOST_AT_MOST, f"{len(lost)} of {len(said)} lost in three kills"
+        assert len(lost) <= 3 * LOST_AT_MOST, f"{len(lost)} of {len(said)} lost in three kills"
+        record_property("lost", f"{len(lost)} of {len(said)} in three kills")
 
         inbox = (await control.ListInbox(simulator_pb2.ListInboxRequest(contact=LISTENER))).messages
         received = Counter(message.text for message in inbox if not message.duplicate)
