@@ -27,7 +27,7 @@ MAX_BYTES: Final = 512 * 1024
 """Payload bytes after which a response takes no further event."""
 
 _IDLE: Final = 1.0
-_INTERVAL: Final = 0.004
+_INTERVAL: Final = 0.002
 """Least seconds between two rounds while events come: a response costs as much as the conversion of ten events. The
 first event after a silence goes out at once."""
 
