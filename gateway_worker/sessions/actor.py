@@ -41,6 +41,7 @@ DEFAULT_DEVICE_NAME = "Gateway"
 DEFAULT_REGION = "ID"
 _ENGINE_PATIENCE = 10.0  # s that a send waits for its session's engine to come back, its deadline permitting
 _SETTLING = 0.3  # s that a freshly linked client is left alone before it moves out of the pairing engine
+_AFTER_DEFECT = 1.0  # s before a step that failed unexpectedly is tried again
 _STUCK = 90.0  # s after which a live client that does not get connected is started anew
 _HEALTH_DOUBTS = 2  # reports in a row that contradict the life cycle before it is corrected
 
@@ -260,6 +261,11 @@ class SessionActor:
             except GatewayError as error:
                 logger.warning("session %s: %s", self.key.session, error.reason)
                 await self._pause()
+                self._wake.set()
+            except Exception:
+                # A defect: it must not leave the session unattended until the worker restarts.
+                logger.exception("session %s: its client could not follow; trying again", self.key.session)
+                await asyncio.sleep(_AFTER_DEFECT)
                 self._wake.set()
 
     def _next_timer(self) -> float | None:

@@ -180,6 +180,16 @@ async def test_engines_that_cannot_be_had_are_tried_again(world: World, monkeypa
     assert not world.engines.start_fails
 
 
+async def test_a_defect_does_not_leave_the_session_unattended(
+    world: World, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """An exception that nobody expects is logged, and the session goes on."""
+    monkeypatch.setattr(actor_module, "_AFTER_DEFECT", 0.01)
+    world.engines.start_fails = [RuntimeError("a defect")]
+    await world.link()
+    assert "could not follow" in caplog.text
+
+
 async def test_an_unreadable_auth_database_fails_the_session(world: World) -> None:
     """It is not tried again by itself, and the reason says what it is."""
     await world.link()
